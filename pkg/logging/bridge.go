@@ -1,0 +1,87 @@
+package logging
+
+import (
+	"context"
+	"io"
+	"log"
+	"log/slog"
+	"strings"
+
+	"github.com/sirupsen/logrus"
+	"google.golang.org/grpc/grpclog"
+	"k8s.io/klog/v2"
+)
+
+// Bridge sends the process-wide loggers of embedded programs to log: klog, logrus, gRPC and the standard logger.
+// It must be called once, before the first of them starts.
+func Bridge(logger *slog.Logger) {
+	klog.SetSlogLogger(Upstream(logger))
+	bridgeLogrus(logger)
+	std := &lineWriter{log: UpstreamFor(logger, "process")}
+	log.SetFlags(0)
+	log.SetOutput(std)
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, &lineWriter{log: UpstreamFor(logger, "grpc")}))
+}
+
+// bridgeLogrus forwards what containerd and kine report.
+func bridgeLogrus(logger *slog.Logger) {
+	logrus.SetOutput(io.Discard)
+	logrus.SetFormatter(nothing{})
+	level := logrus.WarnLevel
+	if logger.Enabled(context.Background(), slog.LevelDebug) {
+		level = logrus.InfoLevel
+	}
+	logrus.SetLevel(level)
+	logrus.AddHook(logrusHook{UpstreamFor(logger, "containerd")})
+}
+
+// nothing spares the cost of a text that is thrown away.
+type nothing struct{}
+
+func (nothing) Format(*logrus.Entry) ([]byte, error) { return nil, nil }
+
+type logrusHook struct{ log *slog.Logger }
+
+func (logrusHook) Levels() []logrus.Level { return logrus.AllLevels }
+
+func (h logrusHook) Fire(e *logrus.Entry) error {
+	level := slog.LevelInfo
+	switch e.Level {
+	case logrus.PanicLevel, logrus.FatalLevel, logrus.ErrorLevel:
+		level = slog.LevelError
+	case logrus.WarnLevel:
+		level = slog.LevelWarn
+	case logrus.DebugLevel, logrus.TraceLevel:
+		level = slog.LevelDebug
+	}
+	attrs := make([]any, 0, 2*len(e.Data))
+	for k, v := range e.Data {
+		attrs = append(attrs, k, v)
+	}
+	h.log.Log(e.Context, level, e.Message, attrs...)
+	return nil
+}
+
+// lineWriter logs each line that is written to it. CoreDNS and net/http report through the standard logger;
+// CoreDNS puts the level in brackets in front.
+type lineWriter struct{ log *slog.Logger }
+
+func (w *lineWriter) Write(p []byte) (int, error) {
+	text := strings.TrimSpace(string(p))
+	level, component := slog.LevelWarn, ""
+	for prefix, l := range map[string]slog.Level{
+		"[INFO] ": slog.LevelInfo, "[WARNING] ": slog.LevelWarn, "[ERROR] ": slog.LevelError, "[DEBUG] ": slog.LevelDebug,
+	} {
+		if rest, ok := strings.CutPrefix(text, prefix); ok {
+			text, level, component = rest, l, "dns"
+		}
+	}
+	switch {
+	case text == "":
+	case component != "":
+		w.log.Log(context.Background(), level, oneLine(text), "source", component)
+	default:
+		w.log.Log(context.Background(), level, oneLine(text))
+	}
+	return len(p), nil
+}
