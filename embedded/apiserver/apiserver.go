@@ -1,0 +1,130 @@
+// Package apiserver runs kube-apiserver inside the process. It is the only package that imports its server.
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/rest"
+	"k8s.io/kubernetes/cmd/kube-apiserver/app"
+	"k8s.io/kubernetes/cmd/kube-apiserver/app/options"
+
+	"kedge/pkg/config"
+	"kedge/pkg/lifecycle"
+)
+
+// readinessInterval is how often the server is asked in memory whether its post-start hooks are done.
+// It publishes no event for that; the question costs microseconds and is asked only while it starts.
+const readinessInterval = 20 * time.Millisecond
+
+// Config of the API server. Args is optional, all else is required.
+type Config struct {
+	Flags []string     // kedge's own flags, --key=value
+	Args  []config.Arg // the user's flags, which win
+	Log   *slog.Logger
+}
+
+// New returns the API server as a component. It is ready when /readyz is, which includes the RBAC bootstrap,
+// so that controllers may start.
+func New(c Config) lifecycle.Component {
+	return lifecycle.Func("apiserver", func(ctx context.Context, ready func()) error {
+		return run(ctx, c, ready)
+	})
+}
+
+func run(ctx context.Context, c Config, ready func()) error {
+	opts := options.NewServerRunOptions()
+	if err := parse(opts, c); err != nil {
+		return err
+	}
+	if err := opts.GenericServerRunOptions.ComponentGlobalsRegistry.Set(); err != nil {
+		return fmt.Errorf("set feature gates: %w", err)
+	}
+	rest.SetDefaultWarningHandler(rest.NoWarnings{})
+	completed, err := opts.Complete(ctx)
+	if err != nil {
+		return fmt.Errorf("complete options: %w", err)
+	}
+	if errs := completed.Validate(); len(errs) > 0 {
+		return fmt.Errorf("validate options: %w", errors.Join(errs...))
+	}
+	cfg, err := app.NewConfig(completed)
+	if err != nil {
+		return fmt.Errorf("build configuration: %w", err)
+	}
+	full, err := cfg.Complete()
+	if err != nil {
+		return fmt.Errorf("complete configuration: %w", err)
+	}
+	chain, err := app.CreateServerChain(full)
+	if err != nil {
+		return fmt.Errorf("create server chain: %w", err)
+	}
+	prepared, err := chain.PrepareRun()
+	if err != nil {
+		return fmt.Errorf("prepare server: %w", err)
+	}
+	go func() {
+		if waitReady(ctx, chain.GenericAPIServer.Handler, c.Log) {
+			ready()
+		}
+	}()
+	if err := prepared.Run(ctx); err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
+}
+
+func parse(opts *options.ServerRunOptions, c Config) error {
+	fs := pflag.NewFlagSet("kube-apiserver", pflag.ContinueOnError)
+	sets := opts.Flags()
+	for _, set := range sets.FlagSets {
+		fs.AddFlagSet(set)
+	}
+	args := c.Flags
+	for _, a := range c.Args {
+		args = append(args, "--"+a.String())
+	}
+	if err := fs.Parse(args); err != nil {
+		return fmt.Errorf("parse --kube-apiserver-arg: %w", err)
+	}
+	return nil
+}
+
+// waitReady asks the server's own handler, without a network, until everything but its shutdown check agrees.
+func waitReady(ctx context.Context, handler http.Handler, log *slog.Logger) bool {
+	tick := time.NewTicker(readinessInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+		rec := httptest.NewRecorder()
+		handler.ServeHTTP(rec, httptest.NewRequestWithContext(ctx, http.MethodGet, "/readyz", nil))
+		if rec.Code == http.StatusOK {
+			return true
+		}
+		log.Debug("not ready yet", "component", "apiserver", "waiting", failing(rec.Body.String()))
+	}
+}
+
+// failing lists the checks of a verbose /readyz answer that are not fulfilled.
+func failing(body string) string {
+	var names []string
+	for line := range strings.Lines(body) {
+		if name, ok := strings.CutPrefix(line, "[-]"); ok {
+			name, _, _ = strings.Cut(name, " ")
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, " ")
+}
