@@ -66,6 +66,7 @@ func (c component) Run(ctx context.Context, ready func()) error { return c.run(c
 // process is a running component.
 type process struct {
 	name   string
+	whole  bool // a composition: its parts are bounded one by one
 	ready  chan struct{}
 	done   chan struct{}
 	err    error // valid after done is closed
@@ -76,8 +77,8 @@ type process struct {
 // decides when each part stops.
 func start(ctx context.Context, c Component) *process {
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	p := &process{name: c.Name(), ready: make(chan struct{}), done: make(chan struct{}), cancel: cancel}
 	_, composed := c.(composition)
+	p := &process{name: c.Name(), whole: composed, ready: make(chan struct{}), done: make(chan struct{}), cancel: cancel}
 	observe := observerFrom(ctx)
 	report := func(s State, err error) {
 		if !composed {
@@ -117,7 +118,7 @@ func guard(ctx context.Context, c Component, ready func()) (err error) {
 	return c.Run(ctx, ready)
 }
 
-// stop ends the process and waits for it, at most StopTimeout.
+// stop ends the process and waits for it, at most StopTimeout unless it is a composition.
 func (p *process) stop(log *slog.Logger, observe Observer) error {
 	select {
 	case <-p.done: // already over; its error has been or will be collected
@@ -125,20 +126,42 @@ func (p *process) stop(log *slog.Logger, observe Observer) error {
 	default:
 	}
 	begin := time.Now()
-	if observe != nil {
+	if !p.whole {
 		observe(p.name, Stopping, nil)
 	}
 	p.cancel()
+	if err := p.wait(); err != nil {
+		return err
+	}
+	log.Debug("component stopped", "component", p.name, "took", time.Since(begin).Round(time.Millisecond))
+	if errors.Is(p.err, context.Canceled) {
+		return nil
+	}
+	return p.err
+}
+
+func (p *process) wait() error {
+	if p.whole {
+		<-p.done
+		return nil
+	}
 	timer := time.NewTimer(StopTimeout)
 	defer timer.Stop()
 	select {
 	case <-p.done:
-		log.Debug("component stopped", "component", p.name, "took", time.Since(begin).Round(time.Millisecond))
-		if errors.Is(p.err, context.Canceled) {
-			return nil
-		}
-		return p.err
+		return nil
 	case <-timer.C:
 		return fmt.Errorf("%s: did not stop within %s", p.name, StopTimeout)
 	}
+}
+
+// Deferred makes a Component that is built when it starts, for parts whose configuration is the work of a former part.
+func Deferred(name string, build func() (Component, error)) Component {
+	return component{name: name, run: func(ctx context.Context, ready func()) error {
+		c, err := build()
+		if err != nil {
+			return err
+		}
+		return c.Run(ctx, ready)
+	}}
 }

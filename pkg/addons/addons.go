@@ -1,0 +1,88 @@
+// Package addons keeps kedge's own objects in the cluster: the rights of its parts, the DNS service and the values
+// that all servers must share. Objects are applied on the server's side under the field manager kedge, so that
+// fields which a user sets are left alone. It is used by pkg/server only.
+package addons
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"kedge/pkg/lifecycle"
+)
+
+const fieldManager = "kedge"
+
+// Config of the add-ons. All fields are required.
+type Config struct {
+	Kubeconfig string // an administrator of the cluster
+	Values     Values
+	Shared     Shared
+	Log        *slog.Logger
+}
+
+// New returns a component that is ready when everything has been applied. It ends with an error when the cluster was
+// made with other values than this server was started with.
+func New(c Config) lifecycle.Component {
+	return lifecycle.Step("add-ons", func(ctx context.Context) error {
+		cfg, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig)
+		if err != nil {
+			return fmt.Errorf("load administrator's credentials: %w", err)
+		}
+		client, err := dynamic.NewForConfig(cfg)
+		if err != nil {
+			return fmt.Errorf("create client: %w", err)
+		}
+		objects, err := Objects(c.Values)
+		if err != nil {
+			return err
+		}
+		for _, o := range objects {
+			if err := apply(ctx, client, o, c.Log); err != nil {
+				return err
+			}
+		}
+		return c.Shared.agree(ctx, client)
+	})
+}
+
+// backoff of an object that cannot be applied yet, for example because its namespace is still being made.
+func backoff() wait.Backoff {
+	return wait.Backoff{Duration: 20 * time.Millisecond, Factor: 1.5, Jitter: 0.1, Steps: 20, Cap: 5 * time.Second}
+}
+
+// apply tries until the object is accepted or can never be.
+func apply(ctx context.Context, client dynamic.Interface, o *unstructured.Unstructured, log *slog.Logger) error {
+	resource, ok := resources()[o.GroupVersionKind()]
+	if !ok {
+		return fmt.Errorf("apply %s %s: kind is not in the table of resources", o.GetKind(), o.GetName())
+	}
+	var target dynamic.ResourceInterface = client.Resource(resource)
+	if ns := o.GetNamespace(); ns != "" {
+		target = client.Resource(resource).Namespace(ns)
+	}
+	err := backoff().DelayFunc().Until(ctx, true, false, func(ctx context.Context) (bool, error) {
+		_, err := target.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
+		switch {
+		case err == nil:
+			return true, nil
+		case apierrors.IsInvalid(err) || apierrors.IsBadRequest(err):
+			return false, err
+		}
+		log.Debug("object cannot be applied yet", "kind", o.GetKind(), "name", o.GetName(), "error", err)
+		return false, nil
+	})
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("apply %s %s: %w", o.GetKind(), o.GetName(), err)
+	}
+	return err
+}

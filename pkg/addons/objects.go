@@ -1,0 +1,87 @@
+package addons
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/yaml"
+)
+
+//go:embed objects/*.yaml
+var files embed.FS
+
+// Values are what the objects need to know of the cluster. All fields are required.
+type Values struct {
+	ClusterDNS []netip.Addr
+}
+
+// resources maps the kinds that the objects use to their resources, so that no discovery is needed.
+func resources() map[schema.GroupVersionKind]schema.GroupVersionResource {
+	rbac := schema.GroupVersion{Group: "rbac.authorization.k8s.io", Version: "v1"}
+	core := schema.GroupVersion{Version: "v1"}
+	return map[schema.GroupVersionKind]schema.GroupVersionResource{
+		rbac.WithKind("ClusterRole"):        rbac.WithResource("clusterroles"),
+		rbac.WithKind("ClusterRoleBinding"): rbac.WithResource("clusterrolebindings"),
+		core.WithKind("Service"):            core.WithResource("services"),
+	}
+}
+
+// Objects returns kedge's own objects in the order in which they are applied.
+func Objects(v Values) ([]*unstructured.Unstructured, error) {
+	var all []*unstructured.Unstructured
+	names, err := fs.Glob(files, "objects/*.yaml")
+	if err != nil {
+		return nil, fmt.Errorf("list objects: %w", err)
+	}
+	for _, name := range names {
+		text, err := files.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", name, err)
+		}
+		objects, err := decode(text)
+		if err != nil {
+			return nil, fmt.Errorf("decode %s: %w", name, err)
+		}
+		all = append(all, objects...)
+	}
+	for _, o := range all {
+		if o.GetKind() == "Service" && o.GetName() == "kube-dns" {
+			setAddresses(o, v.ClusterDNS)
+		}
+	}
+	return all, nil
+}
+
+func decode(text []byte) ([]*unstructured.Unstructured, error) {
+	var all []*unstructured.Unstructured
+	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096)
+	for {
+		o := &unstructured.Unstructured{}
+		switch err := decoder.Decode(&o.Object); {
+		case err == io.EOF:
+			return all, nil
+		case err != nil:
+			return nil, fmt.Errorf("parse document %d: %w", len(all)+1, err)
+		}
+		all = append(all, o)
+	}
+}
+
+func setAddresses(service *unstructured.Unstructured, addresses []netip.Addr) {
+	var ips []any
+	for _, a := range addresses {
+		ips = append(ips, a.String())
+	}
+	policy := "SingleStack"
+	if len(ips) > 1 {
+		policy = "RequireDualStack"
+	}
+	spec := service.Object["spec"].(map[string]any) //nolint:forcetypeassert // the file is ours
+	spec["clusterIP"], spec["clusterIPs"], spec["ipFamilyPolicy"] = ips[0], ips, policy
+}
