@@ -41,7 +41,7 @@ type Config struct {
 	Server    string // https://host:port
 
 	TLSSANs          []string
-	BindAddress      netip.Addr // invalid: all addresses
+	BindAddress      netip.Addr // the unspecified address of the primary family listens on all addresses of both
 	HTTPSListenPort  int
 	AdvertiseAddress netip.Addr // never a loopback address
 

@@ -67,7 +67,9 @@ func (l Layout) ContainerdRoot() string { return l.data("agent", "containerd") }
 func (l Layout) ContainerdState() string { return filepath.Join(l.RunDir, "containerd") }
 
 // ContainerdSocket is containerd's gRPC socket.
-func (l Layout) ContainerdSocket() string { return filepath.Join(l.ContainerdState(), "containerd.sock") }
+func (l Layout) ContainerdSocket() string {
+	return filepath.Join(l.ContainerdState(), "containerd.sock")
+}
 
 // RegistryHosts holds containerd's hosts.toml tree, generated from registries.yaml.
 func (l Layout) RegistryHosts() string { return filepath.Join(l.AgentConfig(), "certs.d") }
@@ -83,3 +85,12 @@ func (l Layout) NetworkState() string { return l.data("agent", "network") }
 
 // Images holds the image archives that are imported at start and on arrival.
 func (l Layout) Images() string { return l.data("images") }
+
+// Sockets lists the Unix sockets whose names depend on the data directory. Their length is bounded by the kernel.
+func (l Layout) Sockets() []string {
+	return []string{
+		l.StatusSocket(), l.EtcdSocket(), l.CNISocket(), l.ContainerdSocket(), l.ContainerdSocket() + ".ttrpc",
+		filepath.Join(l.KubeletDir, "device-plugins", "kubelet.sock"),
+		filepath.Join(l.KubeletDir, "pod-resources", "kubelet.sock"),
+	}
+}
