@@ -203,3 +203,16 @@ func removeCgroupTree(dir string) error {
 	}
 	return err
 }
+
+// hasProcesses tells whether a process is in dir or below.
+func hasProcesses(dir string) bool {
+	found := false
+	_ = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && d.Name() == "cgroup.procs" {
+			procs, err := os.ReadFile(p)
+			found = found || err != nil || len(procs) > 0
+		}
+		return nil
+	})
+	return found
+}

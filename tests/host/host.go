@@ -176,3 +176,21 @@ func (h *Host) Dial(ctx context.Context, network, address string) (net.Conn, err
 	}
 	return p.dial(ctx, network, address)
 }
+
+// ListenPacket listens for datagrams inside the host, in the test's own process.
+func (h *Host) ListenPacket(network, address string) (net.PacketConn, error) {
+	p, err := h.on()
+	if err != nil {
+		return nil, err
+	}
+	return p.listenPacket(network, address)
+}
+
+// InNet runs fn on a thread in the host's network namespace, for what the other methods do not offer.
+func (h *Host) InNet(fn func() error) error {
+	p, err := h.on()
+	if err != nil {
+		return err
+	}
+	return p.inNet(fn)
+}

@@ -19,6 +19,7 @@ type Spec struct {
 	Args   []string  // required; Args[0] is searched for on the host's PATH
 	Env    []string  // optional, KEY=VALUE
 	Dir    string    // optional, "/" otherwise
+	User   uint32    // optional user and group id, root otherwise
 	Stdin  io.Reader // optional
 	Stdout io.Writer // optional; give an *os.File when the process leaves children that keep it open
 	Stderr io.Writer // optional
@@ -93,6 +94,9 @@ func (p *place) start(ctx context.Context, s Spec) (*Process, error) {
 		}
 		cmd.WaitDelay = 5 * time.Second
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if s.User != 0 {
+			cmd.SysProcAttr.Credential = &syscall.Credential{Uid: s.User, Gid: s.User}
+		}
 		if group != nil {
 			cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(group.Fd())
 		}

@@ -42,6 +42,10 @@ func sweep() error {
 	if err != nil {
 		return fmt.Errorf("list labs: %w", err)
 	}
+	all, err := hierarchies()
+	if err != nil {
+		return err
+	}
 	var errs []error
 	for _, dir := range dirs {
 		lock, err := os.Open(filepath.Join(dir, "lock"))
@@ -56,19 +60,33 @@ func sweep() error {
 			lock.Close() // its owner lives
 			continue
 		}
-		errs = append(errs, sweepCgroups(filepath.Base(dir)), removeLabDir(dir, lock))
+		errs = append(errs, sweepCgroups(all, filepath.Base(dir)), removeLabDir(dir, lock))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, sweepEmptyCgroups(all))...)
 }
 
-func sweepCgroups(tag string) error {
-	all, err := hierarchies()
-	if err != nil {
-		return err
-	}
+func sweepCgroups(all []hierarchy, tag string) error {
 	var dirs []string
 	for _, h := range all {
 		dirs = append(dirs, filepath.Join(h.Own, tag))
+	}
+	return removeCgroups(dirs)
+}
+
+// sweepEmptyCgroups removes what a killed run left whose directory was removed by somebody else, such as the script
+// that started it. A living lab always has a process in each hierarchy, except while it is being made.
+func sweepEmptyCgroups(all []hierarchy) error {
+	var dirs []string
+	for _, h := range all {
+		found, err := filepath.Glob(filepath.Join(h.Own, prefix()+"????????"))
+		if err != nil {
+			return fmt.Errorf("list cgroups of labs: %w", err)
+		}
+		for _, dir := range found {
+			if info, err := os.Stat(dir); err == nil && time.Since(info.ModTime()) > time.Minute && !hasProcesses(dir) {
+				dirs = append(dirs, dir)
+			}
+		}
 	}
 	return removeCgroups(dirs)
 }
