@@ -1,11 +1,9 @@
 package pki
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -109,57 +107,5 @@ func TestNothingIsWrittenTwice(t *testing.T) {
 	ensure(t, o)
 	if diff := cmp.Diff(before, tree(t, o)); diff != "" {
 		t.Error(diff)
-	}
-}
-
-// TestKill kills a process that does the first creation, at moments spread over the time that it takes.
-func TestKill(t *testing.T) {
-	if dir := os.Getenv("KEDGE_TEST_PKI_DIR"); dir != "" {
-		o := options(t)
-		o.ServerDir, o.AgentDir = filepath.Join(dir, "server", "tls"), filepath.Join(dir, "agent", "tls")
-		ensure(t, o)
-		return
-	}
-	o := options(t)
-	for i := range 40 {
-		if i%8 == 0 { // a new cluster; the other rounds go on with what the killed ones left
-			if err := os.RemoveAll(dataDir(o)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestKill$") // killed when ctx ends
-		cmd.Env = append(os.Environ(), "KEDGE_TEST_PKI_DIR="+dataDir(o))
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		killAt(t, filepath.Dir(o.ServerDir), o.ServerDir, i%8, cancel)
-		_ = cmd.Wait()
-		cancel()
-		if i%8 == 7 {
-			healthy(t, ensure(t, o))
-		}
-	}
-}
-
-// killAt calls kill when the creation has come as far as the round asks for, or after a second.
-func killAt(t *testing.T, server, tls string, round int, kill func()) {
-	t.Helper()
-	limit := time.After(time.Second)
-	tick := time.NewTicker(200 * time.Microsecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-limit:
-			kill()
-			return
-		case <-tick.C:
-		}
-		staged, _ := filepath.Glob(filepath.Join(server, "tls.new", "*"))
-		placed, _ := filepath.Glob(filepath.Join(tls, "*"))
-		if len(staged) > 2*round || len(placed) > 10+3*(round-4) && len(placed) > 0 {
-			kill()
-			return
-		}
 	}
 }
