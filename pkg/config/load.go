@@ -20,16 +20,14 @@ type Sources struct {
 type Getenv func(name string) (string, bool)
 
 // Load collects what the configuration files, the environment and the flags say. Problems inside files are kept for
-// Resolve, which reports them with all others; the error is for files that cannot be read.
+// Resolve, which reports them with all others; the error is for files that cannot be read, and what else was found is
+// returned with it.
 func Load(role Role, flags []Value, env Getenv) (Sources, error) {
 	fromEnvironment := environment(role, env)
 	name, given := configFile(append(fromEnvironment, flags...))
 	s, err := loadFiles(role, name, given)
-	if err != nil {
-		return Sources{}, err
-	}
 	s.values = append(append(s.values, fromEnvironment...), flags...)
-	return s, nil
+	return s, err
 }
 
 // LoadFile collects what one configuration file says, and those in the directory beside it, and nothing else.

@@ -10,19 +10,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+var update = flag.Bool("update", false, "write OPTIONS.md") //nolint:gochecknoglobals // a flag of the tests
+
 // TestOptionsPage keeps OPTIONS.md, the reference of all options, in step with the table.
-// `go test ./pkg/config -args -update` rewrites it.
+// `go test ./pkg/config -update` rewrites it.
 func TestOptionsPage(t *testing.T) {
 	want := page()
-	for _, a := range flag.Args() {
-		if a == "-update" {
-			must(t, os.WriteFile("OPTIONS.md", []byte(want), 0o644))
-		}
+	if *update {
+		must(t, os.WriteFile("OPTIONS.md", []byte(want), 0o644))
 	}
 	got, err := os.ReadFile("OPTIONS.md")
 	must(t, err)
 	if diff := cmp.Diff(want, string(got)); diff != "" {
-		t.Errorf("OPTIONS.md is not what the table says; run go test ./pkg/config -args -update\n%s", diff)
+		t.Errorf("OPTIONS.md is not what the table says; run go test ./pkg/config -update\n%s", diff)
 	}
 }
 
