@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -103,4 +104,20 @@ func (s Sources) Text(option string) string {
 		}
 	}
 	return text
+}
+
+// Layout returns where files are. It is for commands that need nothing else: other options are not checked, but the
+// files have to be free of errors, lest one hides the data directory.
+func (s Sources) Layout() (Layout, error) {
+	r := &resolution{given: map[string][]item{}, bad: map[string]bool{}, problems: slices.Clone(s.problems)}
+	r.Role = s.Role
+	for _, name := range []string{"data-dir", "write-kubeconfig", "registries-config"} {
+		if o, _ := lookup(name); o.Of(s.Role) {
+			r.given[name] = merge(o, s.values)
+			r.decode(o)
+		}
+	}
+	r.Config.Layout = NewLayout(r.Config.Layout.DataDir)
+	r.checkGeneral()
+	return r.Config.Layout, invalid(r.problems)
 }

@@ -42,6 +42,9 @@ func (o Option) IsList() bool {
 // IsBool tells whether the flag of the option may stand without a value.
 func (o Option) IsBool() bool { return o.is(wantBool) }
 
+// IsPlain tells whether files take the value as a number or a boolean.
+func (o Option) IsPlain() bool { return o.is(wantBool) || o.is(wantNumber) || o.is(wantMode) }
+
 // Type says in a word what a value looks like.
 func (o Option) Type() string { return wanted(o.field(&Config{})) }
 

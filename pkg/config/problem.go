@@ -52,3 +52,18 @@ func invalid(problems []error) error {
 	}
 	return &InvalidError{Problems: problems}
 }
+
+// Written drops from Resolve's error what could not be detected: it is the verdict on what was written alone.
+func Written(_ *Config, err error) error {
+	var all *InvalidError
+	if !errors.As(err, &all) {
+		return err
+	}
+	var out []error
+	for _, p := range all.Problems {
+		if !errors.Is(p, ErrDetect) {
+			out = append(out, p)
+		}
+	}
+	return invalid(out)
+}

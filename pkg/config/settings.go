@@ -12,7 +12,8 @@ import (
 type Setting struct {
 	Name   string   `json:"name"`
 	Values []string `json:"values"`
-	Origin string   `json:"origin"` // where the values are from, such as "default" or "/etc/kedge/config.yaml:3"
+	Origin string   `json:"origin"`           // where the values are from, such as "default" or "/etc/kedge/config.yaml:3"
+	Hidden bool     `json:"hidden,omitempty"` // a value holds stars instead of a secret
 	Option Option   `json:"-"`
 }
 
@@ -21,15 +22,17 @@ func Settings(s Sources, m Machine) ([]Setting, error) {
 	r := resolve(s, m)
 	var out []Setting
 	for _, o := range Options(s.Role) {
-		out = append(out, Setting{Name: o.Name, Values: r.shown(o), Origin: r.origins(o.Name), Option: o})
+		values, hidden := r.shown(o)
+		out = append(out, Setting{Name: o.Name, Values: values, Origin: r.origins(o.Name), Hidden: hidden, Option: o})
 	}
 	return out, invalid(r.problems)
 }
 
 const stars = "***"
 
-func (r *resolution) shown(o Option) []string {
-	values := texts(o.field(&r.Config))
+// shown returns the values of an option without secrets, and whether there were any.
+func (r *resolution) shown(o Option) (values []string, hidden bool) {
+	values = texts(o.field(&r.Config))
 	for i, v := range values {
 		switch {
 		case o.Secret && v != "":
@@ -37,8 +40,9 @@ func (r *resolution) shown(o Option) []string {
 		case o.Name == "datastore-endpoint":
 			values[i] = hidePassword(v)
 		}
+		hidden = hidden || values[i] != v
 	}
-	return values
+	return values, hidden
 }
 
 // hidePassword replaces what stands between the user's name and the host of an endpoint.

@@ -1,0 +1,78 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"kedge/pkg/config"
+	"kedge/pkg/logging"
+)
+
+const optionHelp = "\n\nEach flag is also a key of /etc/kedge/config.yaml and of /etc/kedge/config.yaml.d/*.yaml (name: value), and an\n" +
+	"environment variable (--node-name is KEDGE_NODE_NAME). A flag wins over the environment, that over the files."
+
+func (a *app) serverCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "server", Short: "Run a control plane and a node on this machine", Args: noArgs,
+		Long: "Runs a whole cluster on this machine: the control plane and, unless --disable-agent is set, a node.\n" +
+			"SIGTERM or SIGINT stops it and leaves the containers running; a second one ends it at once." + optionHelp,
+	}
+	o := addOptions(cmd, config.RoleServer)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := o.resolve(a)
+		if err != nil {
+			return err
+		}
+		log, err := logging.New(a.Err, cfg.LogLevel, cfg.LogFormat)
+		if err != nil {
+			return err
+		}
+		ctx, stop := a.untilSignal(cmd.Context())
+		defer stop()
+		return a.Server(ctx, cfg, log)
+	}
+	return cmd
+}
+
+func (a *app) agentCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "agent", Short: "Join this machine to a cluster as a node (not in this version)", Args: noArgs,
+		Long: "Will join this machine to the cluster of a server. This version checks the configuration and ends." + optionHelp,
+	}
+	o := addOptions(cmd, config.RoleAgent)
+	cmd.RunE = func(*cobra.Command, []string) error {
+		if _, err := o.resolve(a); err != nil {
+			return err
+		}
+		return errors.New("joining a cluster is not in this version; kedge server runs a cluster on this machine")
+	}
+	return cmd
+}
+
+// untilSignal returns a context that ends with the first SIGTERM or SIGINT. The second ends the process.
+func (a *app) untilSignal(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(parent)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	done := make(chan struct{})
+	go func() {
+		for _, act := range []func(){cancel, func() { a.Exit(failure) }} {
+			select {
+			case <-signals:
+				act()
+			case <-done:
+				return
+			}
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+		cancel()
+	}
+}
