@@ -20,6 +20,7 @@
 //   - Renewal keeps the private key and replaces one file, the certificate, in one rename. Key and certificate match at every
 //     moment, so components may read the two files in any order at any time: client-go does so every five minutes and at each
 //     handshake, the API server and the kubelet when the file changes, etcd at each handshake. None needs a restart.
+//     client-go closes its connections when it sees the new certificate, and its callers dial again.
 //   - Authorities and the service account key are never replaced.
 //
 // The package imports pkg/lifecycle alone of kedge. pkg/server, pkg/agent, pkg/join and pkg/cli may import it.
