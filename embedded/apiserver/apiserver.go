@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/client-go/rest"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app/options"
@@ -63,16 +64,26 @@ func run(ctx context.Context, c Config, ready func()) error {
 	if err != nil {
 		return fmt.Errorf("complete configuration: %w", err)
 	}
+	replaceBootstrapHooks(full)
+	skipOpenAPI(full)
 	chain, err := app.CreateServerChain(full)
 	if err != nil {
 		return fmt.Errorf("create server chain: %w", err)
 	}
+	kube, ok := chain.GenericAPIServer.NextDelegate().(*genericapiserver.GenericAPIServer)
+	if !ok {
+		return fmt.Errorf("find the built-in APIs behind the aggregator: got %T", chain.GenericAPIServer.NextDelegate())
+	}
+	if err := addBootstrapHook(chain.GenericAPIServer); err != nil {
+		return err
+	}
+	installOpenAPI(full, kube)
 	prepared, err := chain.PrepareRun()
 	if err != nil {
 		return fmt.Errorf("prepare server: %w", err)
 	}
 	go func() {
-		if waitReady(ctx, chain.GenericAPIServer.Handler, c.Log) {
+		if waitReady(ctx, chain.GenericAPIServer.Handler, chain.GenericAPIServer.LoopbackClientConfig.BearerToken, c.Log) {
 			ready()
 		}
 	}()
@@ -99,7 +110,7 @@ func parse(opts *options.ServerRunOptions, c Config) error {
 }
 
 // waitReady asks the server's own handler, without a network, until everything but its shutdown check agrees.
-func waitReady(ctx context.Context, handler http.Handler, log *slog.Logger) bool {
+func waitReady(ctx context.Context, handler http.Handler, token string, log *slog.Logger) bool {
 	tick := time.NewTicker(readinessInterval)
 	defer tick.Stop()
 	for {
@@ -108,8 +119,10 @@ func waitReady(ctx context.Context, handler http.Handler, log *slog.Logger) bool
 			return false
 		case <-tick.C:
 		}
+		req := httptest.NewRequestWithContext(ctx, http.MethodGet, "/readyz", nil)
+		req.Header.Set("Authorization", "Bearer "+token)
 		rec := httptest.NewRecorder()
-		handler.ServeHTTP(rec, httptest.NewRequestWithContext(ctx, http.MethodGet, "/readyz", nil))
+		handler.ServeHTTP(rec, req)
 		if rec.Code == http.StatusOK {
 			return true
 		}

@@ -26,8 +26,11 @@ import (
 // the interval only decides how often the key-value file is brought up to date, and a crash replays the log.
 const (
 	batchInterval = 5 * time.Second
-	batchLimit    = 10000
+	batchLimit    = 500 // writes; each read after a write copies what is pending
+	tick          = 50 * time.Millisecond
+	electionTicks = 5 // a lone member waits one to six ticks before it elects itself
 	quotaBytes    = 8 << 30
+	slowRequest   = 500 * time.Millisecond // logged as a warning; flash stalls that long
 )
 
 // Config says where the member lives and who it is. All fields but Args are required.
@@ -101,6 +104,9 @@ func start(cfg *embed.Config) (member *embed.Etcd, err error) {
 
 func (c Config) embed() (*embed.Config, error) {
 	cfg := embed.NewConfig()
+	flags := flag.NewFlagSet("etcd", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	cfg.AddFlags(flags) // sets every field to its default: before anything else
 	cfg.Name = c.Name
 	cfg.Dir = c.Dir
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(logging.Zap(c.Log, "etcd"))
@@ -115,10 +121,15 @@ func (c Config) embed() (*embed.Config, error) {
 	cfg.PeerTLSInfo = c.Members.info()
 	cfg.BackendBatchInterval = batchInterval
 	cfg.BackendBatchLimit = batchLimit
+	cfg.TickMs = uint(tick.Milliseconds())
+	cfg.ElectionMs = electionTicks * cfg.TickMs
 	cfg.QuotaBackendBytes = quotaBytes
-	cfg.UnsafeNoFsync = false
-	if err := applyArgs(cfg, c.Args); err != nil {
-		return nil, err
+	cfg.WarningUnaryRequestDuration = slowRequest
+	cfg.EnableGRPCGateway = false // JSON over HTTP for etcd itself, with a connection of its own
+	for _, a := range c.Args {
+		if err := flags.Set(a.Key, a.Value); err != nil {
+			return nil, fmt.Errorf("set --etcd-arg %s: %w", a, err)
+		}
 	}
 	for _, dir := range []string{c.Dir, filepath.Dir(c.Socket)} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -130,17 +141,4 @@ func (c Config) embed() (*embed.Config, error) {
 
 func (t TLS) info() transport.TLSInfo {
 	return transport.TLSInfo{CertFile: t.Cert, KeyFile: t.Key, TrustedCAFile: t.CA, ClientCertAuth: true}
-}
-
-// applyArgs sets etcd's own flags.
-func applyArgs(cfg *embed.Config, args []config.Arg) error {
-	fs := flag.NewFlagSet("etcd", flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	cfg.AddFlags(fs)
-	for _, a := range args {
-		if err := fs.Set(a.Key, a.Value); err != nil {
-			return fmt.Errorf("set --etcd-arg %s=%s: %w", a.Key, a.Value, err)
-		}
-	}
-	return nil
 }

@@ -4,7 +4,7 @@
 //
 // Upstream programs report far more than an operator of one small machine can use, and call errors what heals by
 // itself. Their records are therefore moved down one level: errors become warnings, warnings become information,
-// information becomes debug output. Nothing is lost at --log-level debug.
+// information becomes debug output. What they say below information is not written at any level of kedge's.
 package logging
 
 import (
@@ -48,8 +48,10 @@ func demote(l slog.Level) slog.Level {
 		return slog.LevelWarn
 	case l >= slog.LevelWarn:
 		return slog.LevelInfo
-	default:
+	case l >= slog.LevelInfo:
 		return slog.LevelDebug
+	default:
+		return l - (slog.LevelInfo - slog.LevelDebug)
 	}
 }
 

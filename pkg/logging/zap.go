@@ -28,7 +28,7 @@ func slogLevel(l zapcore.Level) slog.Level {
 	case l == zapcore.InfoLevel:
 		return slog.LevelInfo
 	default:
-		return slog.LevelDebug - 4
+		return slog.LevelDebug
 	}
 }
 
