@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -117,13 +118,10 @@ func newServer(t *testing.T, config *tls.Config, g guard, repositories ...string
 	s := &server{}
 	api := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		recorder := &statusWriter{ResponseWriter: w, status: http.StatusOK}
-		if g == nil || r.Context().Value(http.LocalAddrContextKey) == nil || !g(recorder, r) {
+		recorder := &recorder{ResponseWriter: w, request: r, server: s}
+		if g == nil || !g(recorder, r) {
 			api.ServeHTTP(recorder, r)
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.asked = append(s.asked, strings.TrimSuffix(r.Method+" "+r.URL.Path+"?"+r.URL.RawQuery, "?")+" "+http.StatusText(recorder.status))
 	}))
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
 	if config != nil {
@@ -140,14 +138,26 @@ func newServer(t *testing.T, config *tls.Config, g guard, repositories ...string
 	return s
 }
 
-type statusWriter struct {
+// recorder notes a request before the client can see the answer.
+type recorder struct {
 	http.ResponseWriter
-	status int
+	request *http.Request
+	server  *server
 }
 
-func (w *statusWriter) WriteHeader(status int) {
-	w.status = status
+func (w *recorder) WriteHeader(status int) {
+	u := w.request.URL
+	w.server.mu.Lock()
+	w.server.asked = append(w.server.asked, strings.TrimSuffix(w.request.Method+" "+u.Path+"?"+u.RawQuery, "?")+" "+http.StatusText(status))
+	w.server.mu.Unlock()
 	w.ResponseWriter.WriteHeader(status)
+}
+
+// heads are the requests for the existence of something.
+func (s *server) heads() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(s.asked), func(line string) bool { return !strings.HasPrefix(line, http.MethodHead) })
 }
 
 // push puts a random image there, past all guards.

@@ -148,14 +148,8 @@ func TestPullOrder(t *testing.T) {
 		second: {"HEAD /v2/two/manifests/1" + ns + " OK", "HEAD /v2/three/manifests/1" + ns + " Not Found"},
 		origin: {"HEAD /v2/three/manifests/1 OK"},
 	} {
-		var heads []string
-		for _, line := range s.asked {
-			if strings.HasPrefix(line, http.MethodHead) {
-				heads = append(heads, line)
-			}
-		}
-		if !slices.Equal(heads, want) {
-			t.Errorf("asked %q, want %q", heads, want)
+		if got := s.heads(); !slices.Equal(got, want) {
+			t.Errorf("asked %q, want %q", got, want)
 		}
 	}
 }
