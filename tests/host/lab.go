@@ -16,8 +16,7 @@ import (
 type Options struct {
 	Resolver    string // a name server for resolv.conf; empty: none
 	NoRoute     bool   // no default route
-	ReadOnlyNet bool   // /proc/sys/net cannot be written
-	IPv4Only    bool   // IPv6 is disabled on the hosts
+	ReadOnlyNet bool   // /proc/sys/net cannot be written; forwarding is on already
 }
 
 // Lab is a set of hosts on one switch.

@@ -19,7 +19,7 @@ type bootConfig struct {
 	Disk        string // the host's directory on the machine
 	Hierarchies []hierarchy
 	Bare        bool // the switch: the machine's files, and only its own processes and links
-	ReadOnlyNet bool // /proc/sys/net cannot be written
+	ReadOnlyNet bool // /proc/sys/net cannot be written, and forwards
 }
 
 // disks maps a name in the host's directory on the machine to the path where the host sees it.
@@ -120,6 +120,12 @@ func mountDisks(cfg bootConfig) error {
 
 func finish(cfg bootConfig) error {
 	if cfg.ReadOnlyNet {
+		// What a host in a container would have been given from outside.
+		for _, key := range []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding", "ipv6/conf/default/forwarding"} {
+			if err := os.WriteFile("/proc/sys/net/"+key, []byte("1"), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("turn on forwarding: %w", err)
+			}
+		}
 		if err := bind("/proc/sys/net", "/proc/sys/net"); err != nil {
 			return err
 		}
