@@ -24,8 +24,8 @@ type Programs struct {
 
 // Kubectl is what the kubectl command gets to know.
 type Kubectl struct {
-	Kubeconfig string         // used instead of the ordinary rules when it is not empty
-	Fatal      func(code int) // called when a command failed and has printed why; it does not return
+	Kubeconfig string                         // used instead of the ordinary rules when it is not empty
+	Fatal      func(message string, code int) // called when a command failed and has printed message; it does not return
 }
 
 // Findings is what an examination of the machine found.

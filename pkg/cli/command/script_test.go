@@ -55,14 +55,14 @@ func programs() Programs {
 		Kubectl: func(args []string, o Kubectl) int {
 			fmt.Println("kubectl", args, "kubeconfig:", o.Kubeconfig)
 			if len(args) > 0 && args[0] == "fail" {
-				o.Fatal(3)
+				o.Fatal(strings.Join(args[1:], " "), 3)
 			}
 			return 0
 		},
 		Ctr: func(args []string, socket string) (int, error) {
 			fmt.Println("ctr", args, socket)
 			if len(args) > 0 && args[0] == "fail" {
-				return 1, errors.New("cannot dial")
+				return 1, fmt.Errorf("cannot dial %s", args[1])
 			}
 			return len(args), nil
 		},

@@ -21,26 +21,23 @@ func (a *app) kubectlCommand() *cobra.Command {
 	}
 }
 
+// noKubeconfig is the server that kubectl tries when it has found no kubeconfig.
+const noKubeconfig = "localhost:8080"
+
 // kubectl uses the cluster's kubeconfig unless the caller names another by KUBECONFIG or --kubeconfig. When a command
-// fails and that file could not be used, it says so.
+// fails for want of one, it says why that file was not used.
 func (a *app) kubectl(args []string) error {
 	o, hint := Kubectl{}, ""
 	if named, _ := a.Getenv("KUBECONFIG"); named == "" && !slices.ContainsFunc(args, isKubeconfigFlag) {
 		o.Kubeconfig, hint = a.kubeconfig()
 	}
-	said := false
-	say := func() {
-		if hint != "" && !said {
+	o.Fatal = func(message string, code int) {
+		if hint != "" && strings.Contains(message, noKubeconfig) {
 			fmt.Fprintf(a.Err, "kedge: %s\n", hint) //nolint:errcheck // nowhere left to say it
 		}
-		said = true
-	}
-	o.Fatal = func(code int) {
-		say()
 		a.Exit(code)
 	}
 	if code := a.Kubectl(args, o); code != success {
-		say()
 		return statusError(code)
 	}
 	return nil
@@ -93,10 +90,8 @@ func (a *app) ctr(args []string) error {
 		}
 		return nil
 	}
-	if named, _ := a.Getenv("CONTAINERD_ADDRESS"); named == "" {
-		if _, gone := os.Stat(socket); errors.Is(gone, fs.ErrNotExist) {
-			return fmt.Errorf("ctr: %w; there is no %s: start kedge server, or set KEDGE_DATA_DIR", err, socket)
-		}
+	if _, gone := os.Stat(socket); errors.Is(gone, fs.ErrNotExist) && strings.Contains(err.Error(), socket) {
+		return fmt.Errorf("ctr: %w; start kedge server, or set KEDGE_DATA_DIR", err)
 	}
 	return fmt.Errorf("ctr: %w", err)
 }

@@ -1,0 +1,32 @@
+package cli
+
+import (
+	"context"
+	"os"
+
+	"golang.org/x/term"
+
+	"kedge/embedded/ctr"
+	"kedge/embedded/kubectl"
+	"kedge/pkg/cli/command"
+	"kedge/pkg/server"
+)
+
+// Main runs the command that args stand for and returns the exit status of the process. args[0] is the name of the
+// executable; called as kubectl or ctr it is that program.
+func Main(args []string) int {
+	terminal := func() bool { return term.IsTerminal(int(os.Stdin.Fd())) }
+	return command.Run(context.Background(), args, programs(), command.OSSystem(terminal))
+}
+
+func programs() command.Programs {
+	return command.Programs{
+		Server: server.Run,
+		Kubectl: func(args []string, o command.Kubectl) int {
+			return kubectl.Run(args, kubectl.Options(o))
+		},
+		Ctr:   ctr.Run,
+		Check: examine,
+		Reset: reset,
+	}
+}
