@@ -9,14 +9,12 @@ import (
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
-	_ "github.com/coredns/coredns/plugin/bind"       // listen on chosen addresses
-	_ "github.com/coredns/coredns/plugin/cache"      // answers are cached
-	_ "github.com/coredns/coredns/plugin/errors"     // failures are logged
-	_ "github.com/coredns/coredns/plugin/forward"    // external names
-	_ "github.com/coredns/coredns/plugin/hosts"      // node names
-	_ "github.com/coredns/coredns/plugin/kubernetes" // cluster names
-	_ "github.com/coredns/coredns/plugin/loop"       // a resolver that points back is found
-	_ "github.com/coredns/coredns/plugin/template"   // refuse what nobody can answer
+	_ "github.com/coredns/coredns/plugin/bind"        // listen on chosen addresses
+	_ "github.com/coredns/coredns/plugin/cache"       // answers are cached
+	_ "github.com/coredns/coredns/plugin/errors"      // failures are logged
+	_ "github.com/coredns/coredns/plugin/forward"     // external names
+	_ "github.com/coredns/coredns/plugin/kubernetes"  // cluster names
+	_ "github.com/coredns/coredns/plugin/loadbalance" // answers in turn
 
 	"kedge/pkg/lifecycle"
 )

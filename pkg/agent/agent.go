@@ -1,0 +1,119 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"kedge/embedded/coredns"
+	"kedge/embedded/kubelet"
+	"kedge/pkg/config"
+	"kedge/pkg/lifecycle"
+	"kedge/pkg/logging"
+	"kedge/pkg/network/cni"
+	"kedge/pkg/network/dns"
+	"kedge/pkg/node/machine"
+	"kedge/pkg/status"
+)
+
+// Options of a node. All fields are required.
+type Options struct {
+	Config   *config.Config
+	Facts    machine.Facts
+	Recorder *status.Recorder
+	Log      *slog.Logger
+}
+
+// Credentials are the files of the node's identity, system:node:NAME.
+type Credentials struct {
+	Kubeconfig string
+	TLSCert    string // kubelet's serving certificate
+	TLSKey     string
+	ClientCA   string // who may connect to the kubelet
+}
+
+// Agent is the node of a process. Its components may be listed before the credentials are known; they start after.
+type Agent struct {
+	Options
+	credentials Credentials
+	network     *cni.Network
+	networkUp   chan struct{} // closed when the node's part of the pod network is set up
+}
+
+// New returns the node that options describe.
+func New(o Options) *Agent { return &Agent{Options: o, networkUp: make(chan struct{})} }
+
+// SetCredentials must be called before Workloads starts.
+func (a *Agent) SetCredentials(c Credentials) { a.credentials = c }
+
+// Runtime unpacks the payload and runs containerd. It needs no API server.
+func (a *Agent) Runtime() lifecycle.Component {
+	return lifecycle.Sequence("runtime",
+		lifecycle.Step("payload", a.unpack),
+		lifecycle.Deferred("registries", a.registries),
+		lifecycle.Deferred("containerd", a.containerd),
+		lifecycle.Step("pause image", a.importPause),
+	)
+}
+
+// Workloads runs what makes the machine a node. It needs the runtime, the credentials and an API server.
+// It is ready when the node is.
+func (a *Agent) Workloads() lifecycle.Component {
+	corefiles := make(chan string)
+	log := logging.For(a.Log, "dns")
+	return lifecycle.Sequence("workloads", lifecycle.Deferred("pod network", a.podNetwork), lifecycle.Parallel("pods",
+		lifecycle.Deferred("images", a.images),
+		lifecycle.Deferred("kubelet", a.kubelet),
+		lifecycle.Deferred("resolvers", func() (lifecycle.Component, error) { return a.dns().Watch(corefiles, log), nil }),
+		lifecycle.Func("dns", func(ctx context.Context, ready func()) error {
+			select { // its address is put on the host by the pod network
+			case <-a.networkUp:
+				return coredns.New(coredns.Config{Corefiles: corefiles, Log: log}).Run(ctx, ready)
+			case <-ctx.Done():
+				return nil
+			}
+		}),
+		lifecycle.Func("node", a.follow),
+	))
+}
+
+func (a *Agent) dns() dns.Config {
+	c := a.Config
+	return dns.Config{Addresses: c.ClusterDNS, Domain: c.ClusterDomain, Kubeconfig: a.credentials.Kubeconfig}
+}
+
+func (a *Agent) kubelet() (lifecycle.Component, error) {
+	c, l := a.Config, a.Config.Layout
+	logs := filepath.Join(l.DataDir, "agent", "logs")
+	if l.DataDir == config.DefaultDataDir {
+		logs = "/var/log/pods"
+	}
+	static := filepath.Join(l.DataDir, "agent", "pod-manifests")
+	for _, dir := range []string{logs, static, l.KubeletDir} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, fmt.Errorf("create directory: %w", err)
+		}
+	}
+	oom := int32(-999)
+	if a.Facts.RestrictOOMScoreAdj {
+		oom = 0
+	}
+	return kubelet.New(kubelet.Config{
+		NodeName: c.NodeName, NodeIPs: texts(c.NodeIPs), Labels: c.NodeLabels, Taints: c.NodeTaints,
+		Root: l.KubeletDir, PodLogs: logs, StaticPods: static, Socket: l.ContainerdSocket(),
+		Kubeconfig: a.credentials.Kubeconfig, TLSCert: a.credentials.TLSCert, TLSKey: a.credentials.TLSKey, ClientCA: a.credentials.ClientCA,
+		ClusterDNS: texts(c.ClusterDNS), ClusterDomain: c.ClusterDomain, ResolvConf: dns.PodResolvConf(),
+		CgroupDriver: a.Facts.CgroupDriver, OOMScoreAdj: oom, Args: c.KubeletArgs, Log: a.Log,
+	}), nil
+}
+
+func texts(addresses []netip.Addr) []string {
+	out := make([]string, 0, len(addresses))
+	for _, a := range addresses {
+		out = append(out, a.String())
+	}
+	return out
+}

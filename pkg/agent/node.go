@@ -1,0 +1,110 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"kedge/pkg/status"
+)
+
+// follow watches this machine's Node object: it hands the pod CIDRs to the pod network, keeps the status up to date,
+// and is ready when the node is Ready for the first time.
+func (a *Agent) follow(ctx context.Context, ready func()) error {
+	cfg, err := clientcmd.BuildConfigFromFlags("", a.credentials.Kubeconfig)
+	if err != nil {
+		return fmt.Errorf("load node's credentials: %w", err)
+	}
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return fmt.Errorf("create client: %w", err)
+	}
+	self := fields.OneTermEqualSelector("metadata.name", a.Config.NodeName)
+	source := cache.NewListWatchFromClient(client.CoreV1().RESTClient(), "nodes", corev1.NamespaceAll, self)
+	failed := make(chan error, 1)
+	var once sync.Once
+	update := func(obj any) {
+		node, ok := obj.(*corev1.Node)
+		if !ok {
+			return
+		}
+		if err := a.observe(node); err != nil {
+			select {
+			case failed <- err:
+			default:
+			}
+			return
+		}
+		if isReady, _ := readiness(node); isReady {
+			once.Do(ready)
+		}
+	}
+	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
+		ListerWatcher: source,
+		ObjectType:    &corev1.Node{},
+		Handler:       cache.ResourceEventHandlerFuncs{AddFunc: update, UpdateFunc: func(_, obj any) { update(obj) }},
+	})
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); informer.RunWithContext(ctx) }()
+	select {
+	case <-ctx.Done():
+		<-stopped
+		return nil
+	case err := <-failed:
+		return err
+	}
+}
+
+// observe passes on what the Node says.
+func (a *Agent) observe(node *corev1.Node) error {
+	isReady, reason := readiness(node)
+	a.Recorder.SetNode(status.Node{
+		Name: node.Name, Ready: isReady, Reason: reason, Addresses: addresses(node), PodCIDRs: node.Spec.PodCIDRs,
+	})
+	var cidrs []netip.Prefix
+	for _, text := range node.Spec.PodCIDRs {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return fmt.Errorf("parse pod CIDR of node %s: %w", node.Name, err)
+		}
+		cidrs = append(cidrs, p)
+	}
+	if len(cidrs) == 0 {
+		return nil
+	}
+	if err := a.network.SetPodCIDRs(cidrs); err != nil {
+		return fmt.Errorf("configure pod network: %w", err)
+	}
+	select {
+	case <-a.networkUp:
+	default:
+		close(a.networkUp)
+	}
+	return nil
+}
+
+func readiness(node *corev1.Node) (bool, string) {
+	for _, c := range node.Status.Conditions {
+		if c.Type == corev1.NodeReady {
+			return c.Status == corev1.ConditionTrue, c.Message
+		}
+	}
+	return false, "the kubelet has not reported yet"
+}
+
+func addresses(node *corev1.Node) []string {
+	var out []string
+	for _, a := range node.Status.Addresses {
+		if a.Type == corev1.NodeInternalIP || a.Type == corev1.NodeExternalIP {
+			out = append(out, a.Address)
+		}
+	}
+	return out
+}

@@ -1,0 +1,125 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/containerd/v2/client"
+
+	"kedge/embedded/containerd"
+	"kedge/embedded/payload"
+	"kedge/pkg/cri"
+	"kedge/pkg/cri/registries"
+	"kedge/pkg/lifecycle"
+	"kedge/pkg/logging"
+	"kedge/pkg/network/cni"
+)
+
+// vxlanOverhead is what VXLAN adds to each packet, in bytes (RFC 7348: outer IPv4, UDP and VXLAN headers, inner Ethernet).
+const vxlanOverhead = 50
+
+// apiServicePort is the port of the kubernetes service.
+const apiServicePort = 443
+
+// unpack puts the programs that must be separate where containerd finds them.
+func (a *Agent) unpack(context.Context) error {
+	if err := payload.Extract(a.Config.Layout.BinDir()); err != nil {
+		return fmt.Errorf("unpack programs: %w", err)
+	}
+	return nil
+}
+
+func (a *Agent) registries() (lifecycle.Component, error) {
+	return registries.New(registries.Options{
+		File: a.Config.RegistriesFile, Dir: a.Config.Layout.RegistryHosts(), Log: logging.For(a.Log, "registries"),
+	}), nil
+}
+
+func (a *Agent) containerd() (lifecycle.Component, error) {
+	l := a.Config.Layout
+	text := cri.Config(cri.Options{
+		Layout:              l,
+		Snapshotter:         a.snapshotter(),
+		SystemdCgroup:       a.Facts.CgroupDriver == "systemd",
+		RestrictOOMScoreAdj: a.Facts.RestrictOOMScoreAdj,
+		DisableAppArmor:     !apparmor(),
+	})
+	file := filepath.Join(l.AgentConfig(), "containerd.toml")
+	for _, dir := range []string{l.AgentConfig(), l.CNIConf()} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, fmt.Errorf("create directory: %w", err)
+		}
+	}
+	if err := writeFile(file, text); err != nil {
+		return nil, err
+	}
+	return containerd.New(containerd.Config{File: file, Log: logging.For(a.Log, "containerd")}), nil
+}
+
+// apparmor tells whether the kernel confines programs with AppArmor.
+func apparmor() bool {
+	text, err := os.ReadFile("/sys/module/apparmor/parameters/enabled")
+	return err == nil && len(text) > 0 && text[0] == 'Y'
+}
+
+// client connects to the process's own containerd.
+func (a *Agent) client() (*client.Client, error) {
+	c, err := client.New(a.Config.Layout.ContainerdSocket(), client.WithDefaultNamespace(cri.Namespace))
+	if err != nil {
+		return nil, fmt.Errorf("connect to containerd: %w", err)
+	}
+	return c, nil
+}
+
+// podNetwork is kept, because the node's pod CIDRs are handed to it when they are known.
+func (a *Agent) podNetwork() (lifecycle.Component, error) {
+	c := a.Config
+	overhead := 0
+	if c.OverlayBackend == "vxlan" {
+		overhead = vxlanOverhead
+	}
+	var vips []cni.ServiceVIP
+	for _, service := range c.FirstServiceIPs() {
+		for _, node := range c.NodeIPs {
+			if node.Is4() == service.Is4() {
+				vips = append(vips, cni.ServiceVIP{
+					Address: netip.AddrPortFrom(service, apiServicePort), Protocol: "tcp",
+					Target: netip.AddrPortFrom(node, uint16(c.HTTPSListenPort)),
+				})
+				break
+			}
+		}
+	}
+	l := c.Layout
+	network, err := cni.New(cni.Config{
+		Socket: l.CNISocket(), StateDir: l.NetworkState(), ConfDir: l.CNIConf(),
+		NodeIPs: c.NodeIPs, ClusterCIDRs: c.ClusterCIDRs, OverlayOverhead: overhead,
+		ServiceVIPs: vips, LocalAddresses: c.ClusterDNS,
+	}, logging.For(a.Log, "pod network"))
+	if err != nil {
+		return nil, fmt.Errorf("prepare pod network: %w", err)
+	}
+	a.network = network
+	return network, nil
+}
+
+// writeFile replaces a file so that a power cut leaves the former or the new one.
+func writeFile(path string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("create temporary file: %w", err)
+	}
+	_, err = f.Write(text)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(f.Name()))
+	}
+	return nil
+}

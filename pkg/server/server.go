@@ -1,0 +1,161 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"kedge/pkg/agent"
+	"kedge/pkg/config"
+	"kedge/pkg/lifecycle"
+	"kedge/pkg/logging"
+	"kedge/pkg/node/lock"
+	"kedge/pkg/node/machine"
+	"kedge/pkg/pki"
+	"kedge/pkg/status"
+	"kedge/pkg/version"
+)
+
+// server holds what the parts share. It is complete before the first of them starts, except for certificates, which
+// is set by the step that makes them.
+type server struct {
+	cfg          *config.Config
+	log          *slog.Logger
+	facts        machine.Facts
+	started      time.Time
+	recorder     *status.Recorder
+	certificates *pki.Store
+	node         *agent.Agent
+}
+
+// Run runs a server until ctx ends or a part of it cannot go on.
+func Run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
+	s := &server{cfg: cfg, log: log, started: time.Now(), recorder: status.NewRecorder(version.Components())}
+	notify := takeNotifySocket()
+	held, err := lock.Acquire(cfg.Layout.Lock(), "kedge server")
+	if err != nil {
+		return fmt.Errorf("lock data directory: %w", err)
+	}
+	defer held.Release() //nolint:errcheck // the kernel releases it with the process
+	if s.facts, err = machine.Detect(ctx); err != nil {
+		return fmt.Errorf("examine machine: %w", err)
+	}
+	memory := startMemory(s.facts.MemoryBytes)
+	logging.Bridge(log)
+	log.Info("kedge server starts", "version", version.Version, "kubernetes", version.Kubernetes(), "node", cfg.NodeName,
+		"addresses", cfg.NodeIPs, "dataDir", cfg.Layout.DataDir)
+	return lifecycle.Run(ctx, s.parts(), log, s.recorder.Observe, func() {
+		took := time.Since(s.started)
+		s.recorder.SetReady(took)
+		memory.settle()
+		log.Info("node is ready", "node", cfg.NodeName, "seconds", fmt.Sprintf("%.1f", took.Seconds()), "kubeconfig", cfg.WriteKubeconfig)
+		if err := notify("READY=1"); err != nil {
+			log.Warn("service manager could not be notified", "error", err)
+		}
+	})
+}
+
+// parts is the order of the start; the stop is the reverse. The container runtime needs nothing of the control plane
+// and starts beside it.
+func (s *server) parts() lifecycle.Component {
+	s.node = agent.New(agent.Options{Config: s.cfg, Facts: s.facts, Recorder: s.recorder, Log: s.log})
+	return lifecycle.Sequence("server",
+		status.Server(s.cfg.Layout.StatusSocket(), s.report, s.log),
+		lifecycle.Step("preflight", s.preflight),
+		lifecycle.Step("certificates", s.makeCertificates),
+		lifecycle.Parallel("foundation",
+			lifecycle.Sequence("api", s.datastore(), s.apiserver()),
+			s.runtime(),
+		),
+		lifecycle.Parallel("cluster",
+			s.controllerManager(),
+			s.scheduler(),
+			s.addons(),
+			lifecycle.Deferred("certificates renewal", func() (lifecycle.Component, error) { return pki.Renewer(s.certificates), nil }),
+			s.workloads(),
+		),
+	)
+}
+
+func (s *server) runtime() lifecycle.Component {
+	if s.cfg.DisableAgent {
+		return lifecycle.Parallel("no node")
+	}
+	return s.node.Runtime()
+}
+
+func (s *server) workloads() lifecycle.Component {
+	if s.cfg.DisableAgent {
+		return lifecycle.Parallel("no node")
+	}
+	return s.node.Workloads()
+}
+
+func (s *server) preflight(context.Context) error { return nil }
+
+// makeCertificates makes what is missing and checks what is there.
+func (s *server) makeCertificates(ctx context.Context) error {
+	store, err := pki.Ensure(ctx, pki.Options{
+		ServerDir: s.cfg.Layout.ServerTLS(),
+		AgentDir:  s.cfg.Layout.AgentTLS(),
+		Log:       s.log,
+		Leaves: pki.ServerLeaves(pki.Params{
+			NodeName:            s.cfg.NodeName,
+			NodeIPs:             s.cfg.NodeIPs,
+			ServiceIPs:          s.cfg.FirstServiceIPs(),
+			ClusterDomain:       s.cfg.ClusterDomain,
+			TLSSANs:             s.cfg.TLSSANs,
+			APIServer:           s.localURL(),
+			AdminKubeconfig:     s.cfg.WriteKubeconfig,
+			AdminKubeconfigMode: s.cfg.WriteKubeconfigMode,
+		}),
+	})
+	if err != nil {
+		return fmt.Errorf("make certificates: %w", err)
+	}
+	s.certificates = store
+	s.node.SetCredentials(agent.Credentials{
+		Kubeconfig: store.KubeconfigFile(pki.KubeletClient),
+		TLSCert:    store.CertFile(pki.KubeletServer),
+		TLSKey:     store.KeyFile(pki.KubeletServer),
+		ClientCA:   store.NodeCAFile(),
+	})
+	return nil
+}
+
+// localURL is how the parts of this process reach the API server.
+func (s *server) localURL() string {
+	host := "127.0.0.1"
+	if b := s.cfg.BindAddress; b.IsValid() && !b.IsUnspecified() {
+		host = b.String()
+		if b.Is6() {
+			host = "[" + host + "]"
+		}
+	}
+	return fmt.Sprintf("https://%s:%d", host, s.cfg.HTTPSListenPort)
+}
+
+// report is what `kedge status` shows.
+func (s *server) report(context.Context) *status.Report {
+	r := &status.Report{
+		Version: version.Version, Kubernetes: version.Kubernetes(), Role: string(s.cfg.Role), PID: os.Getpid(), Started: s.started,
+		Datastore: "etcd, embedded, " + s.cfg.Layout.EtcdDir(), ProxyMode: proxyMode,
+	}
+	s.recorder.Fill(r)
+	if s.certificates != nil {
+		infos, err := s.certificates.List()
+		if err != nil {
+			s.log.Warn("certificates could not be listed", "error", err)
+		}
+		for _, i := range infos {
+			r.Certificates = append(r.Certificates, status.Certificate{Name: i.Name, NotAfter: i.NotAfter, RenewAt: i.RenewAt, Problem: i.Problem})
+		}
+	}
+	r.Judge(time.Now())
+	return r
+}
+
+// proxyMode is what `kedge status` says of the service proxy: services other than the API server's and DNS have none yet.
+const proxyMode = "none (only the API server's and the DNS address are served)"
