@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,7 +13,8 @@ import (
 type Result struct {
 	Feature
 	Err      error  // nil when it works
-	Loadable bool   // it does not work yet, but a module for it is there
+	Loadable bool   // it does not work, but a module for it is there
+	Tried    bool   // the modules have been loaded as far as they could be
 	How      string // what was found, in a few words
 }
 
@@ -90,6 +92,7 @@ func explain(results []Result, load bool) []Result {
 
 // retry loads what can be loaded; only whether the feature then works counts.
 func (r *Result) retry(m *modules) {
+	r.Tried = true
 	var failed []error
 	for _, name := range r.Modules {
 		if err := m.load(name); err != nil {
@@ -107,6 +110,17 @@ func (r *Result) retry(m *modules) {
 	r.Err, r.How = nil, "works, module loaded"
 }
 
+// Advice says how to get the feature.
+func (r Result) Advice() string {
+	advice := "use a kernel with " + strings.Join(r.Configs, ", ")
+	if len(r.Modules) > 0 {
+		advice = "load the module (modprobe " + r.Modules[len(r.Modules)-1] + ", for a container on its host), or " + advice
+	}
+	return advice
+}
+
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", ", ") }
+
 func (r *Result) describe(m *modules, c *config) {
 	if r.Untried() {
 		r.How = "not tried: needs root"
@@ -116,6 +130,9 @@ func (r *Result) describe(m *modules, c *config) {
 		if m.available(name) {
 			r.Loadable = true
 			r.How = "not loaded, module " + name + " is there"
+			if r.Tried {
+				r.How = "module " + name + " is there, but does not help: " + oneLine(r.Err)
+			}
 		}
 	}
 	if r.Loadable {
