@@ -21,7 +21,8 @@ type Paths struct {
 }
 
 // Cleanup takes everything away that the pod network brought: pods' links with their routes and neighbours, addresses on lo, the
-// nftables table `inet kedge`, files. It leaves kernel parameters and all that is not kedge's, may be repeated, and needs kedge to be stopped.
+// nftables table `inet kedge`, files; kernel parameters get their former values. It leaves all that is not kedge's, may be repeated,
+// and needs kedge to be stopped.
 func Cleanup(paths Paths) error {
 	links, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
@@ -33,7 +34,11 @@ func Cleanup(paths Paths) error {
 		return fmt.Errorf("open nftables: %w", err)
 	}
 	former, _ := store{paths.StateDir}.recall() // without a record there is nothing on lo, or the state directory was deleted by hand
-	if err := errors.Join(cleanLinks(links), cleanAddresses(links, former.Addresses), nft.DeleteTable(conn)); err != nil {
+	err = errors.Join(cleanLinks(links), cleanAddresses(links, former.Addresses), nft.DeleteTable(conn))
+	if former.Boot == bootID() {
+		err = errors.Join(err, restoreSettings(former.Sysctls))
+	}
+	if err != nil {
 		return err // the record is kept, so that it can be tried again
 	}
 	return errors.Join(

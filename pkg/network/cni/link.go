@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -20,6 +21,7 @@ const (
 	loopback   = "lo"
 	// addrGenModeNone is IN6_ADDR_GEN_MODE_NONE (linux/if_link.h): the kernel gives the link no address by itself.
 	addrGenModeNone = 1
+	carrierTimeout  = 2 * time.Second
 )
 
 // hostLinkName is the name of the host's side: it is found again from what the runtime says on DEL, without a record.
@@ -52,55 +54,62 @@ func ipNet(p netip.Prefix) *net.IPNet {
 func hostNet(a netip.Addr) *net.IPNet { return ipNet(netip.PrefixFrom(a, a.BitLen())) }
 
 // plumb makes the pod's pair with its addresses, routes and neighbours. The caller removes the host's side after an error.
+// The pod's side is set up first, so that the host's side, which finds its peer up, passes packets at once.
 func (n *Network) plumb(a *attachment, target netns.NsHandle) error {
 	mac, err := net.ParseMAC(a.MAC)
 	if err != nil {
 		return fmt.Errorf("parse hardware address: %w", err)
 	}
+	pod, err := netlink.NewHandleAt(target, unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("open netlink in %s: %w", a.Netns, err)
+	}
+	defer pod.Close()
+	host, err := n.addPair(a, target, mac)
+	if err != nil {
+		return err
+	}
+	inside, err := n.raise(pod, a.IfName)
+	if err != nil {
+		return fmt.Errorf("in %s: %w", a.Netns, err)
+	}
+	if err := n.links.LinkSetUp(host); err != nil {
+		return fmt.Errorf("set link %s up: %w", a.HostLink, err)
+	}
+	if err := awaitCarrier(pod, inside); err != nil {
+		return fmt.Errorf("in %s: %w", a.Netns, err)
+	}
+	for _, addr := range a.Addresses {
+		if err := podAddress(pod, inside, addr); err != nil {
+			return fmt.Errorf("configure %s on %s in %s: %w", addr, a.IfName, a.Netns, err)
+		}
+		if err := n.hostRoute(host, addr, mac); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addPair makes the pair, its far end in the pod's namespace from the start. What pods must not do to the host is settled
+// before a link is up.
+func (n *Network) addPair(a *attachment, target netns.NsHandle, mac net.HardwareAddr) (netlink.Link, error) {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.HardwareAddr, attrs.MTU = a.HostLink, gatewayMAC(), n.podMTU()
 	veth := &netlink.Veth{
 		LinkAttrs: attrs, PeerName: a.IfName, PeerHardwareAddr: mac, PeerNamespace: netlink.NsFd(target),
 	}
 	if err := n.links.LinkAdd(veth); err != nil {
-		return fmt.Errorf("create veth pair %s and %s in %s: %w", a.HostLink, a.IfName, a.Netns, err)
+		return nil, fmt.Errorf("create veth pair %s and %s in %s: %w", a.HostLink, a.IfName, a.Netns, err)
 	}
-	if err := n.hostSide(a, veth, mac); err != nil {
-		return err
-	}
-	return n.podSide(a, target)
-}
-
-// hostSide sets the host's side up: what pods must not do to the host is settled before the link is up.
-func (n *Network) hostSide(a *attachment, link netlink.Link, mac net.HardwareAddr) error {
-	if err := n.guardLink(a); err != nil {
-		return err
-	}
-	if err := n.links.LinkSetUp(link); err != nil {
-		return fmt.Errorf("set link %s up: %w", a.HostLink, err)
-	}
-	for _, addr := range a.Addresses {
-		route := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: hostNet(addr), Scope: netlink.SCOPE_LINK}
-		if addr.Is6() {
-			route.Scope = netlink.SCOPE_UNIVERSE
-		}
-		if err := n.links.RouteAdd(route); err != nil {
-			return fmt.Errorf("add route to pod %s: %w", addr, err)
-		}
-		if err := n.links.NeighSet(neighbour(link, addr, mac)); err != nil {
-			return fmt.Errorf("add neighbour entry of pod %s: %w", addr, err)
-		}
-	}
-	return nil
+	return veth, n.guardLink(a, veth)
 }
 
 // guardLink keeps IPv6 autoconfiguration off the host's side, so that a pod cannot advertise itself as the host's router,
 // and lets the host reach the pod's host ports from 127.0.0.1.
-func (n *Network) guardLink(a *attachment) error {
+func (n *Network) guardLink(a *attachment, link netlink.Link) error {
 	var err error
 	if n.ipv6 {
-		err = n.links.LinkSetIP6AddrGenMode(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: a.HostLink}}, addrGenModeNone)
-		if err != nil {
+		if err := n.links.LinkSetIP6AddrGenMode(link, addrGenModeNone); err != nil {
 			return fmt.Errorf("switch off IPv6 link-local address of %s: %w", a.HostLink, err)
 		}
 		err = ensureSysctl(linkSysctl6+a.HostLink+acceptRA, "0")
@@ -117,33 +126,57 @@ func (n *Network) guardLink(a *attachment) error {
 	return err
 }
 
-// podSide sets the pod's side up, over a netlink socket that belongs to the pod's namespace.
-func (n *Network) podSide(a *attachment, target netns.NsHandle) error {
-	pod, err := netlink.NewHandleAt(target, unix.NETLINK_ROUTE)
-	if err != nil {
-		return fmt.Errorf("open netlink in %s: %w", a.Netns, err)
-	}
-	defer pod.Close()
+// raise sets the pod's links up and returns its side of the pair.
+func (n *Network) raise(pod *netlink.Handle, name string) (netlink.Link, error) {
 	lo, err := pod.LinkByName(loopback)
 	if err != nil {
-		return fmt.Errorf("find lo in %s: %w", a.Netns, err)
+		return nil, fmt.Errorf("find lo: %w", err)
 	}
-	link, err := pod.LinkByName(a.IfName)
+	link, err := pod.LinkByName(name)
 	if err != nil {
-		return fmt.Errorf("find %s in %s: %w", a.IfName, a.Netns, err)
+		return nil, fmt.Errorf("find %s: %w", name, err)
 	}
 	if n.ipv6 {
 		if err := pod.LinkSetIP6AddrGenMode(link, addrGenModeNone); err != nil {
-			return fmt.Errorf("switch off IPv6 link-local address of %s in %s: %w", a.IfName, a.Netns, err)
+			return nil, fmt.Errorf("switch off IPv6 link-local address of %s: %w", name, err)
 		}
 	}
 	if err := errors.Join(pod.LinkSetUp(lo), pod.LinkSetUp(link)); err != nil {
-		return fmt.Errorf("set links up in %s: %w", a.Netns, err)
+		return nil, fmt.Errorf("set links up: %w", err)
 	}
-	for _, addr := range a.Addresses {
-		if err := podAddress(pod, link, addr); err != nil {
-			return fmt.Errorf("configure %s on %s in %s: %w", addr, a.IfName, a.Netns, err)
+	return link, nil
+}
+
+// awaitCarrier waits until the kernel has noticed that the peer is up: until then it drops what the pod sends, and a lost SYN
+// costs the pod's first connection a second. Kernels from 6.8 notice when they are asked (rtnl_getlink), older ones a moment later.
+func awaitCarrier(pod *netlink.Handle, link netlink.Link) error {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for begin := time.Now(); ; <-tick.C {
+		found, err := pod.LinkByIndex(link.Attrs().Index)
+		if err != nil {
+			return fmt.Errorf("look for the carrier of %s: %w", link.Attrs().Name, err)
 		}
+		if found.Attrs().OperState == netlink.OperUp {
+			return nil
+		}
+		if time.Since(begin) > carrierTimeout {
+			return fmt.Errorf("%s has no carrier after %v: its peer on the host was set down", link.Attrs().Name, carrierTimeout)
+		}
+	}
+}
+
+// hostRoute leads the host to the pod.
+func (n *Network) hostRoute(link netlink.Link, addr netip.Addr, mac net.HardwareAddr) error {
+	route := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: hostNet(addr), Scope: netlink.SCOPE_LINK}
+	if addr.Is6() {
+		route.Scope = netlink.SCOPE_UNIVERSE
+	}
+	if err := n.links.RouteAdd(route); err != nil {
+		return fmt.Errorf("add route to pod %s: %w", addr, err)
+	}
+	if err := n.links.NeighSet(neighbour(link, addr, mac)); err != nil {
+		return fmt.Errorf("add neighbour entry of pod %s: %w", addr, err)
 	}
 	return nil
 }

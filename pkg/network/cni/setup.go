@@ -18,19 +18,26 @@ const defaultMTU = 1500
 // setUp brings the node's part of the network into the kernel and then lets the runtime know. n.program is held.
 func (n *Network) setUp(cidrs []netip.Prefix) error {
 	own := n.cfg.ownAddresses(n.log, n.ipv6)
-	former, _ := n.store.recall() // only for addresses that are no longer wanted
-	if err := n.store.remember(remembered{PodCIDRs: cidrs, Addresses: union(own, former.Addresses)}); err != nil {
+	hasV6 := slices.ContainsFunc(cidrs, func(c netip.Prefix) bool { return c.Addr().Is6() })
+	settings, err := forwardingSettings(hasV6)
+	if err != nil {
+		return err
+	}
+	former, _ := n.store.recall() // nothing, at the first start
+	next := former.next(cidrs, own, settings, bootID())
+	if err := n.store.remember(next); err != nil {
 		return fmt.Errorf("remember the node's pod CIDRs: %w", err)
 	}
-	hasV6 := slices.ContainsFunc(cidrs, func(c netip.Prefix) bool { return c.Addr().Is6() })
-	if err := enableForwarding(hasV6); err != nil {
+	if err := applySettings(settings); err != nil {
 		return fmt.Errorf("let the host forward packets of pods: %w", err)
 	}
 	if err := n.setAddresses(own, former.Addresses); err != nil {
 		return err
 	}
-	if err := n.store.remember(remembered{PodCIDRs: cidrs, Addresses: own}); err != nil {
-		return fmt.Errorf("remember the node's pod CIDRs: %w", err)
+	if next.Addresses = own; len(former.Addresses) > 0 {
+		if err := n.store.remember(next); err != nil {
+			return fmt.Errorf("remember the node's pod CIDRs: %w", err)
+		}
 	}
 	input := ruleInput{podCIDRs: cidrs, clusterCIDRs: n.cfg.ClusterCIDRs, services: n.services(), own: own}
 	if err := n.fw.apply(input.plan()); err != nil {
@@ -153,16 +160,6 @@ func (n *Network) podMTU() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.mtu
-}
-
-func union(a, b []netip.Addr) []netip.Addr {
-	all := slices.Clone(a)
-	for _, addr := range b {
-		if !slices.Contains(all, addr) {
-			all = append(all, addr)
-		}
-	}
-	return all
 }
 
 func bySequence(a, b *attachment) int { return int(a.Sequence) - int(b.Sequence) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -35,6 +36,25 @@ func attachmentKey(containerID, ifName string) string { return containerID + "/"
 type remembered struct {
 	PodCIDRs  []netip.Prefix `json:"podCIDRs"`
 	Addresses []netip.Addr   `json:"addresses"` // added to lo
+	// Sysctls are the former values of kernel parameters that kedge changed during the boot Boot.
+	Sysctls map[string]string `json:"sysctls,omitempty"`
+	Boot    string            `json:"boot,omitempty"`
+}
+
+// next is what to remember when the network is set up with these CIDRs, addresses and settings. Addresses that are no longer
+// wanted and parameters that are changed for the first time in this boot are in it, so that nothing is lost by a crash in between.
+func (r remembered) next(cidrs []netip.Prefix, own []netip.Addr, settings []setting, boot string) remembered {
+	changed := differing(settings)
+	if r.Boot == boot {
+		maps.Copy(changed, r.Sysctls)
+	}
+	all := slices.Clone(own)
+	for _, a := range r.Addresses {
+		if !slices.Contains(all, a) {
+			all = append(all, a)
+		}
+	}
+	return remembered{PodCIDRs: cidrs, Addresses: all, Sysctls: changed, Boot: boot}
 }
 
 // store keeps one small file per attachment and one for the rest. A file appears whole or not at all.

@@ -53,30 +53,66 @@ func readSysctl(path string) (string, error) {
 	return strings.TrimSpace(string(raw)), nil
 }
 
-// enableForwarding makes the host a router. The kernel then stops to take router advertisements on links that are
+// setting is a kernel parameter with the value that it has or shall have.
+type setting struct{ path, value string }
+
+// forwardingSettings are what makes the host a router. The kernel then stops to take router advertisements on links that are
 // set to do so on hosts only (accept_ra=1, Documentation/networking/ip-sysctl.rst): those keep taking them.
-func enableForwarding(ipv6 bool) error {
-	if err := ensureSysctl(forwarding4, "1"); err != nil {
-		return err
-	}
+func forwardingSettings(ipv6 bool) ([]setting, error) {
+	want := []setting{{forwarding4, "1"}}
 	if !ipv6 {
-		return nil
+		return want, nil
 	}
-	if value, err := readSysctl(forwarding6); err == nil && value == "1" {
-		return nil
+	if value, err := readSysctl(forwarding6); err != nil || value == "1" {
+		return want, err
 	}
 	links, err := filepath.Glob(linkSysctl6 + "*" + acceptRA)
 	if err != nil {
-		return fmt.Errorf("list links that take router advertisements: %w", err)
+		return nil, fmt.Errorf("list links that take router advertisements: %w", err)
 	}
 	for _, path := range links {
-		value, err := readSysctl(path)
-		if errors.Is(err, fs.ErrNotExist) || value != "1" {
-			continue
+		if value, err := readSysctl(path); err == nil && value == "1" {
+			want = append(want, setting{path, acceptRARouter})
 		}
-		if err := ensureSysctl(path, acceptRARouter); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	}
+	return append(want, setting{forwarding6, "1"}), nil
+}
+
+// applySettings sets them; a link that is gone needs none.
+func applySettings(settings []setting) error {
+	for _, s := range settings {
+		if err := ensureSysctl(s.path, s.value); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	return ensureSysctl(forwarding6, "1")
+	return nil
+}
+
+// differing are the values that the settings would change.
+func differing(settings []setting) map[string]string {
+	former := map[string]string{}
+	for _, s := range settings {
+		if found, err := readSysctl(s.path); err == nil && found != s.value {
+			former[s.path] = found
+		}
+	}
+	return former
+}
+
+// restoreSettings gives kernel parameters their former values.
+func restoreSettings(former map[string]string) error {
+	var settings []setting
+	for path, value := range former {
+		settings = append(settings, setting{path, value})
+	}
+	return applySettings(settings)
+}
+
+// bootID tells one boot of the machine from another (random(4)).
+func bootID() string {
+	id, err := readSysctl("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return id
 }
