@@ -74,15 +74,10 @@ func isDNSName(name string) bool {
 	return len(validation.IsDNS1123Subdomain(name)) == 0 || len(validation.IsWildcardDNS1123Subdomain(name)) == 0
 }
 
+// checkDatastore refuses what would be ignored.
 func (r *resolution) checkDatastore() {
-	if r.DatastoreEndpoint == "" {
-		return
-	}
-	schemes := []string{"sqlite", "mysql", "postgres", "postgresql", "nats", "http", "https"}
-	scheme, _, ok := strings.Cut(r.DatastoreEndpoint, "://")
-	if !ok || !slices.Contains(schemes, scheme) {
-		r.fail("datastore-endpoint", 0, "the value does not begin with a scheme that is known%s",
-			didYouMean(scheme, schemes, "want one of "+strings.Join(schemes, "://, ")+"://"))
+	if r.DatastoreEndpoint != "" {
+		r.fail("datastore-endpoint", 0, "this version keeps the cluster's state in its embedded etcd only; leave the option out")
 	}
 }
 

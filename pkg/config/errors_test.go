@@ -56,7 +56,7 @@ func TestErrors(t *testing.T) {
 		{"--data-dir=data", `--data-dir: "data" is not an absolute path`},
 		{"--data-dir=/", `--data-dir: the root directory cannot be the data directory; use one of its own, such as /var/lib/kedge`},
 		{"--data-dir=/" + strings.Repeat("d", 71), `--data-dir: "/` + strings.Repeat("d", 71) + `" is too long by 2 bytes: the name of the socket /` + strings.Repeat("d", 71) + `/run/containerd/containerd.sock.ttrpc would have 109, and the kernel takes 107`},
-		{"--datastore-endpoint=postgre://kedge:geheim@db/kedge", `--datastore-endpoint: the value does not begin with a scheme that is known; did you mean postgres?`},
+		{"--datastore-endpoint=postgres://kedge:geheim@db/kedge", `--datastore-endpoint: this version keeps the cluster's state in its embedded etcd only; leave the option out`},
 		{"--kubelet-arg=--v=2", `--kubelet-arg: "--v=2" begins with a dash; write v=2`},
 		{"--etcd-arg=quota", `--etcd-arg: "quota" is not key=value`},
 		{

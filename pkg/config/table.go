@@ -132,7 +132,7 @@ func apiOptions() []Option {
 		},
 		{
 			Name: "datastore-endpoint", Derived: "the embedded etcd", Meta: "URL", Roles: server,
-			Help:  "database that holds the cluster's state",
+			Help:  "database that holds the cluster's state; not in this version",
 			field: func(c *Config) any { return &c.DatastoreEndpoint },
 		},
 	}
