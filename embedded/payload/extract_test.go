@@ -67,14 +67,6 @@ func inode(t *testing.T, path string) uint64 {
 
 func TestExtract(t *testing.T) {
 	want := map[string]string{"one": "-rwxr-xr-x first", "two": "-rwxr-xr-x second"}
-	write := func(name, content string) func(*testing.T, string) {
-		return func(t *testing.T, dir string) {
-			t.Helper()
-			if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o755); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
 	tests := map[string]struct {
 		change   func(t *testing.T, dir string) // between the first Extract and the second
 		replaced bool                           // whether the second one writes the program "one" again
@@ -83,10 +75,10 @@ func TestExtract(t *testing.T) {
 		"truncated":             {change: write("one", "fir"), replaced: true},
 		"longer":                {change: write("one", "first, and more"), replaced: true},
 		"same size":             {change: sameSizeAndTime, replaced: true},
-		"removed":               {change: func(t *testing.T, dir string) { must(t, os.Remove(filepath.Join(dir, "one"))) }, replaced: true},
-		"mode changed":          {change: func(t *testing.T, dir string) { must(t, os.Chmod(filepath.Join(dir, "one"), 0o600)) }, replaced: true},
+		"removed":               {change: remove("one"), replaced: true},
+		"mode changed":          {change: makePrivate, replaced: true},
 		"half-written leftover": {change: write(".one.new", "fi")},
-		"manifest lost":         {change: func(t *testing.T, dir string) { must(t, os.Remove(filepath.Join(dir, manifestName))) }, replaced: true},
+		"manifest lost":         {change: remove(manifestName), replaced: true},
 		"manifest damaged":      {change: write(manifestName, `{"one": {"sha`), replaced: true},
 	}
 	for name, test := range tests {
@@ -112,6 +104,25 @@ func TestExtract(t *testing.T) {
 			}
 		})
 	}
+}
+
+func write(name, content string) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o755))
+	}
+}
+
+func remove(name string) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		must(t, os.Remove(filepath.Join(dir, name)))
+	}
+}
+
+func makePrivate(t *testing.T, dir string) {
+	t.Helper()
+	must(t, os.Chmod(filepath.Join(dir, "one"), 0o600))
 }
 
 // sameSizeAndTime writes into a program in place and sets its modification time back.

@@ -60,8 +60,8 @@ func TestNoMachinePaths(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if i := bytes.Index(raw, forbidden); i >= 0 {
-			t.Errorf("%s:%d: names %s", name, 1+bytes.Count(raw[:i], []byte("\n")), forbidden)
+		if before, _, found := bytes.Cut(raw, forbidden); found {
+			t.Errorf("%s:%d: names %s", name, 1+bytes.Count(before, []byte("\n")), forbidden)
 		}
 		return nil
 	})
