@@ -3,6 +3,7 @@ package command
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
@@ -30,6 +31,9 @@ func (a *app) statusCommand() *cobra.Command {
 		report, err := status.Fetch(cmd.Context(), layout.StatusSocket())
 		if errors.Is(err, status.ErrNotRunning) {
 			return fmt.Errorf("not running: nothing answers on %s; start it with kedge server", layout.StatusSocket())
+		}
+		if errors.Is(err, fs.ErrPermission) {
+			return fmt.Errorf("get status: %w; run the command as root", err)
 		}
 		if err != nil {
 			return fmt.Errorf("get status: %w", err)
