@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -26,6 +28,7 @@ func (a *Agent) follow(ctx context.Context, ready func()) error {
 	if err != nil {
 		return fmt.Errorf("create client: %w", err)
 	}
+	begin := time.Now().Truncate(time.Second) // the resolution of times in the API
 	self := fields.OneTermEqualSelector("metadata.name", a.Config.NodeName)
 	source := cache.NewListWatchFromClient(client.CoreV1().RESTClient(), "nodes", corev1.NamespaceAll, self)
 	failed := make(chan error, 1)
@@ -42,7 +45,7 @@ func (a *Agent) follow(ctx context.Context, ready func()) error {
 			}
 			return
 		}
-		if isReady, _ := readiness(node); isReady {
+		if isReady, _ := readiness(node); isReady && reportedSince(node, begin) {
 			once.Do(ready)
 		}
 	}
@@ -97,6 +100,13 @@ func readiness(node *corev1.Node) (bool, string) {
 		}
 	}
 	return false, "the kubelet has not reported yet"
+}
+
+// reportedSince tells whether the kubelet of this process has reported: a Node keeps what a former one said.
+func reportedSince(node *corev1.Node, begin time.Time) bool {
+	return slices.ContainsFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool {
+		return c.Type == corev1.NodeReady && !c.LastHeartbeatTime.Time.Before(begin)
+	})
 }
 
 func addresses(node *corev1.Node) []string {

@@ -27,8 +27,17 @@ const apiServicePort = 443
 
 // unpack puts the programs that must be separate where containerd finds them.
 func (a *Agent) unpack(context.Context) error {
-	if err := payload.Extract(a.Config.Layout.BinDir()); err != nil {
+	bin := a.Config.Layout.BinDir()
+	if err := payload.Extract(bin); err != nil {
 		return fmt.Errorf("unpack programs: %w", err)
+	}
+	// When containerd adopts the containers of a former process it looks for their shim by name, and the shim for runc.
+	path := bin
+	if former := os.Getenv("PATH"); former != "" {
+		path += string(os.PathListSeparator) + former
+	}
+	if err := os.Setenv("PATH", path); err != nil {
+		return fmt.Errorf("set PATH: %w", err)
 	}
 	return nil
 }
