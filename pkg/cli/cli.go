@@ -27,6 +27,6 @@ func programs() command.Programs {
 		},
 		Ctr:   ctr.Run,
 		Check: examine,
-		Reset: reset,
+		Reset: takeApart,
 	}
 }

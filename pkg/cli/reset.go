@@ -2,13 +2,18 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 
 	"kedge/pkg/config"
+	"kedge/pkg/network/cni"
+	"kedge/pkg/node/reset"
 )
 
-// reset takes the cluster off the machine.
-func reset(context.Context, config.Layout, string, *slog.Logger) error {
-	return errors.New("reset is not in this version")
+// takeApart removes everything of kedge from the machine but the executable and the configuration.
+func takeApart(ctx context.Context, layout config.Layout, kubeconfig string, log *slog.Logger) error {
+	network := cni.Paths{Socket: layout.CNISocket(), StateDir: layout.NetworkState(), ConfDir: layout.CNIConf()}
+	return reset.Run(ctx, reset.Options{
+		Layout: layout, Kubeconfig: kubeconfig, Log: log,
+		Network: func(context.Context) error { return cni.Cleanup(network) },
+	})
 }
