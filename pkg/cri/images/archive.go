@@ -32,13 +32,9 @@ func (i *Importer) store(ctx context.Context, r io.Reader, pinned bool) ([]image
 		return nil, fmt.Errorf("take lease: %w", err)
 	}
 	defer release(context.WithoutCancel(ctx)) //nolint:errcheck // it expires
-	store := newIngests(i.Client.ContentStore())
-	index, err := tarball.ImportIndex(ctx, store, r)
-	if err == nil {
-		_, err = io.Copy(io.Discard, r) // checksums come last
-	}
+	index, err := i.write(ctx, r)
 	if err != nil {
-		return nil, errors.Join(err, store.abort(context.WithoutCancel(ctx)))
+		return nil, err
 	}
 	found, err := i.examine(ctx, index)
 	if err != nil {
@@ -55,6 +51,27 @@ func (i *Importer) store(ctx context.Context, r io.Reader, pinned bool) ([]image
 		out = append(out, image{Name: img.Name, Digest: img.Target.Digest})
 	}
 	return out, nil
+}
+
+// write leaves nothing behind when it fails, nor what an import left that the end of the process cut short.
+func (i *Importer) write(ctx context.Context, r io.Reader) (ocispec.Descriptor, error) {
+	store := newIngests(i.Client.ContentStore())
+	i.clean(ctx, store)
+	index, err := tarball.ImportIndex(ctx, store, r)
+	if err == nil {
+		_, err = io.Copy(io.Discard, r) // checksums come last
+	}
+	if err == nil {
+		return index, nil
+	}
+	i.clean(context.WithoutCancel(ctx), store)
+	return ocispec.Descriptor{}, err
+}
+
+func (i *Importer) clean(ctx context.Context, store ingests) {
+	if err := store.abort(ctx); err != nil {
+		i.Log.WarnContext(ctx, "an archive's unfinished content takes space until the next import", "error", err)
+	}
 }
 
 // examine returns the archive's images for this machine. Others are passed over, unless there are no others.

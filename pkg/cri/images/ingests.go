@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/errdefs"
@@ -39,8 +40,22 @@ func (s ingests) Abort(ctx context.Context, ref string) error {
 	return s.Store.Abort(ctx, s.prefix+ref)
 }
 
-// abort frees the space of files that imports left unfinished, this one or one that a crash ended.
+// abort frees the space of files that imports left unfinished, this one or one that a crash ended. It tries again
+// because containerd may not have closed yet what was closed here.
 func (s ingests) abort(ctx context.Context) error {
+	const attempts = 20
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for n := 1; ; n++ {
+		err := s.abortAll(ctx)
+		if err == nil || n == attempts || ctx.Err() != nil {
+			return err
+		}
+		<-tick.C
+	}
+}
+
+func (s ingests) abortAll(ctx context.Context) error {
 	left, err := s.ListStatuses(ctx, `ref~="^`+ingestPrefix+`"`)
 	if err != nil {
 		return fmt.Errorf("list unfinished content: %w", err)
