@@ -1,13 +1,13 @@
 package images_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -26,7 +26,7 @@ type runtimeUnderTest struct {
 	dir    string
 	client *client.Client
 	cmd    *exec.Cmd
-	log    bytes.Buffer
+	log    string // file
 }
 
 var containerd *runtimeUnderTest
@@ -54,7 +54,7 @@ func startContainerd() (*runtimeUnderTest, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &runtimeUnderTest{dir: dir}
+	r := &runtimeUnderTest{dir: dir, log: filepath.Join(dir, "log")}
 	binary := filepath.Join(dir, "containerd")
 	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-tags=no_zfs,no_btrfs,no_devmapper", //nolint:noctx // ends by itself
 		"-o", binary, "github.com/containerd/containerd/v2/cmd/containerd")
@@ -68,8 +68,13 @@ func startContainerd() (*runtimeUnderTest, error) {
 	if err := os.WriteFile(file, cri.Config(options), 0o600); err != nil {
 		return nil, err
 	}
+	log, err := os.Create(r.log)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
 	r.cmd = exec.Command(binary, "-c", file) //nolint:noctx // stop ends it
-	r.cmd.Stdout, r.cmd.Stderr = &r.log, &r.log
+	r.cmd.Stdout, r.cmd.Stderr = log, log
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{
 		Pdeathsig: syscall.SIGKILL, Unshareflags: syscall.CLONE_NEWNS, Cloneflags: syscall.CLONE_NEWPID,
 	}
@@ -78,8 +83,9 @@ func startContainerd() (*runtimeUnderTest, error) {
 	}
 	// New waits for the socket.
 	if r.client, err = client.New(l.ContainerdSocket(), client.WithDefaultNamespace(cri.Namespace), client.WithTimeout(15*time.Second)); err != nil {
+		text, _ := os.ReadFile(r.log)
 		r.stop()
-		return nil, fmt.Errorf("connect: %w\n%s", err, &r.log)
+		return nil, fmt.Errorf("connect: %w\n%s", err, text)
 	}
 	return r, nil
 }
@@ -99,4 +105,19 @@ func needContainerd(t *testing.T) *runtimeUnderTest {
 		t.Skip("containerd needs root")
 	}
 	return containerd
+}
+
+// Every key is known, nothing is migrated, and all plugins load but those that the machine or the test cannot have.
+func TestConfigurationIsUnderstood(t *testing.T) {
+	text, err := os.ReadFile(needContainerd(t).log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		for _, bad := range []string{"unknown key", "igrated", "deprecated", "failed to load plugin", "level=error"} {
+			if strings.Contains(line, bad) {
+				t.Error(line)
+			}
+		}
+	}
 }
