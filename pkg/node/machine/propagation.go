@@ -18,6 +18,18 @@ func Shared(path string) (bool, error) {
 	return m != nil && strings.Contains(" "+m.Optional, " shared:"), nil
 }
 
+// MountPoint returns the mount point that path is on.
+func MountPoint(path string) (string, error) {
+	mounts, err := mountinfo.GetMounts(nil)
+	if err != nil {
+		return "", fmt.Errorf("read mounts: %w", err)
+	}
+	if m := mountOf(mounts, path); m != nil {
+		return m.Mountpoint, nil
+	}
+	return "/", nil
+}
+
 // mountOf returns the mount that path is on: of those with the longest mount point the last one covers the others.
 func mountOf(mounts []*mountinfo.Info, path string) *mountinfo.Info {
 	var best *mountinfo.Info

@@ -21,7 +21,11 @@ func share(o Options) {
 			o.Log.Warn("mounts are not shared, so that mountPropagation of volumes has no effect; mount --make-rshared / before the start", "path", path)
 			return
 		}
-		if err := unix.Mount("", path, "", unix.MS_REC|unix.MS_SHARED, ""); err != nil && !errors.Is(err, unix.EINVAL) {
+		point, err := machine.MountPoint(path)
+		if err == nil {
+			err = unix.Mount("", point, "", unix.MS_REC|unix.MS_SHARED, "")
+		}
+		if err != nil {
 			o.Log.Warn("mounts cannot be made shared, so that mountPropagation of volumes has no effect", "path", path, "error", err)
 		}
 	}
