@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
@@ -106,25 +105,35 @@ func unmountAll(dirs []string, log *slog.Logger) error {
 				log.Debug("mount stays shared", "path", m.Mountpoint, "error", err)
 			}
 		}
-		var errs []error
-		for _, m := range below {
-			isForeign := foreign(m, all, dirs)
-			if err := unmount(m); err != nil {
-				errs = append(errs, err)
-				continue
-			}
-			done++
-			if isForeign {
-				log.Info("foreign file system unmounted, its files stay", "path", m.Mountpoint, "type", m.FSType, "source", m.Source)
-			}
-		}
-		if len(errs) == len(below) {
+		unmounted, errs := unmountRound(below, func(m *mountinfo.Info) bool { return foreign(m, all, dirs) }, log)
+		if unmounted == 0 {
 			if done > 0 {
-				log.Info("unmounted", "mounts", strconv.Itoa(done))
+				log.Info("unmounted", "mounts", done)
 			}
 			return errors.Join(errs...)
 		}
+		done += unmounted
 	}
+}
+
+// unmountRound unmounts once at each mount point: what was covered there must be looked at anew.
+func unmountRound(below []*mountinfo.Info, isForeign func(*mountinfo.Info) bool, log *slog.Logger) (unmounted int, errs []error) {
+	seen := map[string]bool{}
+	for _, m := range below {
+		if seen[m.Mountpoint] {
+			continue
+		}
+		seen[m.Mountpoint] = true
+		if err := unmount(m); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		unmounted++
+		if isForeign(m) {
+			log.Info("foreign file system unmounted, its files stay", "path", m.Mountpoint, "type", m.FSType, "source", m.Source)
+		}
+	}
+	return unmounted, errs
 }
 
 // unmount prefers the way that writes everything back first, except where that may wait for a server for ever.
