@@ -72,10 +72,15 @@ func TryOverlay(dir string) error {
 	if err != nil {
 		return fmt.Errorf("try overlayfs: %w", err)
 	}
-	return errors.Join(createOverlay(tmp), wrap("try overlayfs", os.RemoveAll(tmp)))
+	err = createOverlay(tmp, true)
+	if errors.Is(err, unix.EINVAL) { // before Linux 5.10 it cannot do without syncing
+		err = createOverlay(tmp, false)
+	}
+	return errors.Join(err, wrap("try overlayfs", os.RemoveAll(tmp)))
 }
 
-func createOverlay(tmp string) error {
+// createOverlay makes the file system and drops it. A volatile one does not write back all of the disk at its end.
+func createOverlay(tmp string, volatile bool) error {
 	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return fmt.Errorf("open file system overlay: %w", err)
@@ -83,10 +88,15 @@ func createOverlay(tmp string) error {
 	defer unix.Close(fs)
 	for _, layer := range []string{"lower", "upper", "work"} {
 		path := filepath.Join(tmp, layer)
-		if err := os.Mkdir(path, 0o700); err != nil {
+		if err := os.MkdirAll(path, 0o700); err != nil {
 			return fmt.Errorf("make layer: %w", err)
 		}
 		if err := unix.FsconfigSetString(fs, layer+"dir", path); err != nil {
+			return fmt.Errorf("configure overlay: %w", err)
+		}
+	}
+	if volatile {
+		if err := unix.FsconfigSetFlag(fs, "volatile"); err != nil {
 			return fmt.Errorf("configure overlay: %w", err)
 		}
 	}

@@ -191,3 +191,45 @@ func TestCommand(t *testing.T) {
 		t.Errorf("a process that is not there has the command %q", got)
 	}
 }
+
+func TestTryOverlay(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root: makes a file system")
+	}
+	dir := t.TempDir()
+	if err := TryOverlay(filepath.Join(dir, "new")); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(filepath.Join(dir, "new")); err != nil || len(left) != 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+	// The kernel refuses layers on /proc.
+	if err := TryOverlay("/proc"); err == nil {
+		t.Error("overlayfs on /proc: no error")
+	}
+}
+
+func TestDiskOf(t *testing.T) {
+	for path, want := range map[string]string{"/proc": "0x9fa0", "/dev/shm/not/there": "tmpfs"} {
+		d, err := DiskOf(path)
+		if err != nil || d.Type != want {
+			t.Errorf("%s: %+v, %v", path, d, err)
+		}
+	}
+}
+
+func TestPropagation(t *testing.T) {
+	mounts, err := mountinfo.GetMountsFromReader(strings.NewReader(`27 1 254:0 / / rw shared:1 - ext4 /dev/vda rw
+30 27 8:1 / /var/lib rw - ext4 /dev/sda1 rw
+31 30 8:1 / /var/lib/kubelet rw master:2 - ext4 /dev/sda1 rw
+32 31 8:1 / /var/lib/kubelet rw shared:3 - ext4 /dev/sda1 rw
+`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]int{"/": 27, "/var": 27, "/var/lib": 30, "/var/library": 27, "/var/lib/kubelet/pods": 32} {
+		if m := mountOf(mounts, path); m == nil || m.ID != want {
+			t.Errorf("%s: got %+v, want %d", path, m, want)
+		}
+	}
+}
