@@ -2,7 +2,13 @@ package cni
 
 import (
 	"net"
+	"net/netip"
 	"testing"
+
+	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
+
+	"kedge/pkg/network/nft"
 )
 
 // TestConnect asks, from everywhere to everywhere, who the server takes the client for.
@@ -14,7 +20,11 @@ func TestConnect(t *testing.T) {
 	out.serveWho(t, ":9000")
 	var host *space
 	host.serveWho(t, ":6443")
-	n := startDual(t, testConfig(t))
+	cfg := testConfig(t)
+	cfg.ServiceVIPs = append(cfg.ServiceVIPs, ServiceVIP{
+		Address: netip.MustParseAddrPort("10.43.0.2:443"), Target: netip.MustParseAddrPort(outsideIP4 + ":9000"), // as on an agent
+	})
+	n := startDual(t, cfg)
 	host.serveWho(t, "10.43.0.10:53")
 	host.serveWho(t, "[fd00:43::a]:53")
 	a := n.addPod(t, "a", ports("tcp 30080 8080", "udp 30080 8080", "tcp 53 8080"))
@@ -54,7 +64,6 @@ func TestConnect(t *testing.T) {
 		{"host to host port IPv6", host, "tcp", "[" + nodeIP6 + "]:30080", nodeIP6},
 		{"host to host port on 127.0.0.1", host, "tcp", "127.0.0.1:30080", nodeIP4},
 		{"host to host port on 127.0.0.1 UDP", host, "udp", "127.0.0.1:30080", nodeIP4},
-		{"pod to host's 127.0.0.1", a.space, "tcp", "127.0.0.1:6443", ""},
 
 		{"hostIP from outside", out, "tcp", otherIP4 + ":31080", outsideIP4},
 		{"hostIP from outside UDP", out, "udp", otherIP4 + ":31080", outsideIP4},
@@ -71,17 +80,48 @@ func TestConnect(t *testing.T) {
 
 		{"service address from pod", a.space, "tcp", "10.43.0.1:443", a.ip4},
 		{"service address from host", host, "tcp", "10.43.0.1:443", "10.43.0.1"},
+		{"service address on another node from pod", a.space, "tcp", "10.43.0.2:443", nodeIP4},
+		{"service address on another node from host", host, "tcp", "10.43.0.2:443", nodeIP4},
 		{"service address, other port", a.space, "tcp", "10.43.0.1:444", ""},
 		{"own address from pod", a.space, "udp", "10.43.0.10:53", a.ip4},
 		{"own address is no host port", b.space, "tcp", "10.43.0.10:53", b.ip4},
 		{"host port beside own address", out, "tcp", nodeIP4 + ":53", outsideIP4},
 		{"own address IPv6", a.space, "tcp", "[fd00:43::a]:53", a.ip6},
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			if got := tt.from.ask(t, tt.network, tt.target); got != tt.want {
-				t.Errorf("%s %s: the server sees %q, want %q", tt.network, tt.target, got, tt.want)
-			}
-		})
+	for _, filter := range []string{"0", "1"} { // with strict reverse path filtering too
+		check(t, ensureSysctl(linkSysctl4+"all/rp_filter", filter))
+		for _, tt := range tests {
+			t.Run(tt.name+", rp_filter "+filter, func(t *testing.T) {
+				if got := tt.from.ask(t, tt.network, tt.target); got != tt.want {
+					t.Errorf("%s %s: the server sees %q, want %q", tt.network, tt.target, got, tt.want)
+				}
+			})
+		}
 	}
+}
+
+// TestLoopbackGuard: a pod that may do everything in its namespace does not reach what listens on the host's loopback,
+// though the host's side of its link routes such addresses for the sake of its host port.
+func TestLoopbackGuard(t *testing.T) {
+	if !inNode(t) {
+		return
+	}
+	newOutside(t)
+	n := startDual(t, testConfig(t))
+	(*space)(nil).serveWho(t, "127.0.0.1:10248")
+	a := n.addPod(t, "a", ports("tcp 30080 8080"))
+	h := a.handle(t)
+	a.do(t, func() { check(t, ensureSysctl(linkSysctl4+"all"+routeLocalnet, "1")) })
+	lo, eth0 := must(h.LinkByName("lo"))(t), must(h.LinkByName("eth0"))(t)
+	check(t, h.AddrDel(lo, must(netlink.ParseAddr("127.0.0.1/8"))(t)))
+	check(t, h.RouteAdd(&netlink.Route{
+		LinkIndex: eth0.Attrs().Index, Dst: ipNet(loopbackNet()), Gw: gateway(false).AsSlice(), Flags: int(netlink.FLAG_ONLINK),
+		Src: net.ParseIP(a.ip4),
+	}))
+	expect(t, a.ask(t, "tcp", "127.0.0.1:10248"), "")
+
+	conn := must(nftables.New())(t)
+	conn.FlushChain(&nftables.Chain{Table: nft.Table(), Name: chainGuard})
+	check(t, conn.Flush())
+	expect(t, a.ask(t, "tcp", "127.0.0.1:10248"), a.ip4) // it is the guard that keeps it out
 }

@@ -3,6 +3,7 @@ package cni
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/google/nftables"
@@ -38,6 +39,13 @@ func (f *firewall) apply(plan nft.Plan) error {
 func (f *firewall) replace() error {
 	plan := f.plan
 	plan.Sets = f.sets()
+	for i, s := range plan.Sets {
+		for _, o := range f.owners {
+			if o.set.Name == s.Name {
+				plan.Sets[i].Elements = append(plan.Sets[i].Elements, o.SetElement)
+			}
+		}
+	}
 	f.ready = false
 	if err := plan.Apply(f.conn); err != nil {
 		return err
@@ -46,6 +54,7 @@ func (f *firewall) replace() error {
 	return nil
 }
 
+// sets are the definitions, without elements.
 func (f *firewall) sets() []nft.Set {
 	var sets []nft.Set
 	for _, m := range portMaps() {
@@ -53,13 +62,6 @@ func (f *firewall) sets() []nft.Set {
 	}
 	for _, s := range hairpins() {
 		sets = append(sets, nft.Set{Set: s.Set()})
-	}
-	for i, s := range sets {
-		for _, o := range f.owners {
-			if o.set.Name == s.Name {
-				sets[i].Elements = append(sets[i].Elements, o.SetElement)
-			}
-		}
 	}
 	return sets
 }
@@ -85,21 +87,15 @@ func (f *firewall) add(a *attachment) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	var superseded []element
 	for _, e := range elements {
 		if old, ok := f.owners[e.id()]; ok {
-			if old.owner != a.key() {
-				f.log.Warn("host port is taken over from an older pod", "pod", a.Pod, "container", a.ContainerID, "from", old.owner)
-			}
-			if err := f.conn.SetDeleteElements(old.set, []nftables.SetElement{old.SetElement}); err != nil {
-				return fmt.Errorf("remove host port: %w", err)
-			}
+			f.log.Warn("host port is taken over from an older pod", "pod", a.Pod, "container", a.ContainerID, "from", old.owner)
+			superseded = append(superseded, old.element)
 		}
 		f.owners[e.id()] = owned{e, a.key()}
-		if err := f.conn.SetAddElements(e.set, []nftables.SetElement{e.SetElement}); err != nil {
-			return fmt.Errorf("add host port: %w", err)
-		}
 	}
-	return f.flush()
+	return f.change(superseded, elements)
 }
 
 // remove takes out the elements that belong to the attachment.
@@ -110,16 +106,34 @@ func (f *firewall) remove(a *attachment) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	elements = slices.DeleteFunc(elements, func(e element) bool { return f.owners[e.id()].owner != a.key() })
 	for _, e := range elements {
-		if f.owners[e.id()].owner != a.key() {
-			continue
-		}
 		delete(f.owners, e.id())
-		if err := f.conn.SetDeleteElements(e.set, []nftables.SetElement{e.SetElement}); err != nil {
-			return fmt.Errorf("remove host port: %w", err)
+	}
+	return f.change(elements, nil)
+}
+
+// change sends one transaction, with few messages: the kernel acknowledges each, into a buffer of limited size.
+func (f *firewall) change(remove, add []element) error {
+	for _, s := range f.sets() {
+		if err := nft.Chunks(inSet(remove, s.Name), s.Set, f.conn.SetDeleteElements); err != nil {
+			return fmt.Errorf("remove host ports: %w", err)
+		}
+		if err := nft.Chunks(inSet(add, s.Name), s.Set, f.conn.SetAddElements); err != nil {
+			return fmt.Errorf("add host ports: %w", err)
 		}
 	}
 	return f.flush()
+}
+
+func inSet(elements []element, name string) []nftables.SetElement {
+	var found []nftables.SetElement
+	for _, e := range elements {
+		if e.set.Name == name {
+			found = append(found, e.SetElement)
+		}
+	}
+	return found
 }
 
 // flush sends what is queued. When the kernel refuses it, somebody else changed the table: all of it is written anew.

@@ -1,6 +1,7 @@
 package cni
 
 import (
+	_ "embed"
 	"flag"
 	"fmt"
 	"net/netip"
@@ -13,6 +14,9 @@ import (
 
 	"kedge/pkg/network/nft"
 )
+
+//go:embed testdata/rules.golden
+var golden string
 
 func TestMain(m *testing.M) {
 	flag.Bool("update", false, "write the golden files")
@@ -39,11 +43,10 @@ func TestRules(t *testing.T) {
 			b.WriteString("  " + text(t, r) + "\n")
 		}
 	}
-	const golden = "testdata/rules.golden"
 	if flag.Lookup("update").Value.String() == "true" {
-		check(t, os.WriteFile(golden, []byte(b.String()), 0o600))
+		check(t, os.WriteFile("testdata/rules.golden", []byte(b.String()), 0o600))
 	}
-	if diff := cmp.Diff(string(must(os.ReadFile(golden))(t)), b.String()); diff != "" {
+	if diff := cmp.Diff(golden, b.String()); diff != "" {
 		t.Errorf("rules (-want +got), -update writes them:\n%s", diff)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/google/nftables"
@@ -100,17 +101,24 @@ func (p Plan) queueContent(conn *nftables.Conn) error {
 		if err := conn.AddSet(s.Set, nil); err != nil {
 			return fmt.Errorf("define nftables set %s: %w", s.Name, err)
 		}
-		for from := 0; from < len(s.Elements); from += batchElements {
-			part := s.Elements[from:min(from+batchElements, len(s.Elements))]
-			if err := conn.SetAddElements(s.Set, part); err != nil {
-				return fmt.Errorf("fill nftables set %s: %w", s.Name, err)
-			}
+		if err := Chunks(s.Elements, s.Set, conn.SetAddElements); err != nil {
+			return fmt.Errorf("fill nftables set %s: %w", s.Name, err)
 		}
 	}
 	for _, c := range p.Chains {
 		conn.AddChain(c.Chain)
 		for _, r := range c.Rules {
 			conn.AddRule(&nftables.Rule{Table: c.Table, Chain: c.Chain, Exprs: r})
+		}
+	}
+	return nil
+}
+
+// Chunks queues elements for a set with as few messages as hold them.
+func Chunks(elements []nftables.SetElement, set *nftables.Set, queue func(*nftables.Set, []nftables.SetElement) error) error {
+	for part := range slices.Chunk(elements, batchElements) {
+		if err := queue(set, part); err != nil {
+			return fmt.Errorf("encode %d elements: %w", len(part), err)
 		}
 	}
 	return nil
