@@ -29,6 +29,10 @@ func TestBoot(t *testing.T) {
 	n.startWith(t, []string{"NOTIFY_SOCKET=" + notify})
 
 	t.Run("notifies the service manager when ready", func(t *testing.T) {
+		go func() { // an end of the server ends the wait
+			<-n.server.Done()
+			socket.Close()
+		}()
 		states := readStates(t, socket)
 		if states[len(states)-1] != "READY=1" {
 			t.Fatalf("states %q, want READY=1", states)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"kedge/tests/host"
+	"kedge/tests/image"
 )
 
 const (
@@ -28,7 +29,7 @@ type node struct {
 	lab    *host.Lab
 	bin    string
 	server *host.Process
-	args   []string // of the last start
+	image  bool // it was given the test image
 	api    *api
 }
 
@@ -42,7 +43,7 @@ func newNode(t *testing.T, options ...host.Options) *node {
 	n.putImage(t)
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("end of the log of kedge:\n%s", lastLines(n.log(t), 60))
+			t.Logf("end of the log of kedge:\n%s", lastLines(n.log(t), 40))
 		}
 	})
 	return n
@@ -70,6 +71,7 @@ func (n *node) putImage(t testing.TB) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	n.image = true
 	archive := os.Getenv(imageVariable)
 	if err := os.Link(archive, filepath.Join(dir, "test.tar")); err == nil {
 		return
@@ -108,7 +110,7 @@ func (n *node) startWith(t testing.TB, env []string, args ...string) {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	n.args, n.api = args, nil
+	n.api = nil
 	n.server, err = n.Start(host.Spec{Args: append([]string{kedge, "server"}, args...), Env: env, Stdout: out, Stderr: out})
 	if err != nil {
 		t.Fatal(err)
@@ -125,15 +127,19 @@ func (n *node) alive() error {
 	}
 }
 
-// waitReady waits until the node is Ready and pods can be created.
+// waitReady waits until the node is Ready, pods can be created, and the test image is there: a pod that comes
+// earlier would try to pull it, and try again much later.
 func (n *node) waitReady(t testing.TB) {
 	t.Helper()
 	host.Eventually(t, startLimit, "node ready", func() error {
 		if err := n.alive(); err != nil {
-			t.Fatalf("%v:\n%s", err, lastLines(n.log(t), 40))
+			t.Fatal(err) // the log follows
 		}
 		return n.isReady(t.Context())
 	})
+	if n.image {
+		n.waitImage(t, image.Name)
+	}
 }
 
 // isReady asks the API server.
@@ -221,6 +227,11 @@ func lastLines(text string, most int) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	if len(lines) > most {
 		lines = lines[len(lines)-most:]
+	}
+	for i, l := range lines {
+		if len(l) > 400 {
+			lines[i] = l[:400] + "…"
+		}
 	}
 	return strings.Join(lines, "\n")
 }

@@ -29,9 +29,8 @@ func TestNode(t *testing.T) {
 		{"images", testImages},
 		{"certificates", testCertificates},
 	} {
-		t.Run(c.name, func(t *testing.T) { c.test(t, n) })
-		if t.Context().Err() != nil {
-			return
+		if !t.Run(c.name, func(t *testing.T) { c.test(t, n) }) && c.name == "kubectl" {
+			t.Fatal("no pod runs: nothing else can")
 		}
 	}
 }

@@ -1,0 +1,14 @@
+#!/bin/busybox sh
+# The first process of the machine, from the initial RAM disk: find the disk and go on from there.
+export PATH=/bin:/sbin
+/bin/busybox mkdir -p /proc /sys /dev /root
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sys /sys
+/bin/busybox mount -t devtmpfs dev /dev
+/bin/busybox modprobe -a virtio_pci virtio_blk ext4
+until [ -b /dev/vda ]; do /bin/busybox sleep 0.1; done
+/bin/busybox mount -t ext4 /dev/vda /root || /bin/busybox poweroff -f
+/bin/busybox mount --move /proc /root/proc
+/bin/busybox mount --move /sys /root/sys
+/bin/busybox mount --move /dev /root/dev
+exec /bin/busybox switch_root /root /sbin/init

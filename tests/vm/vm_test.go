@@ -1,0 +1,157 @@
+package vm
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"kedge/tests/image"
+)
+
+const (
+	runLimit = 15 * time.Minute // an emulated processor is 10 to 30 times slower
+	diskSize = "3G"
+)
+
+// TestVirtualMachine boots kedge in a virtual machine and reads what testdata/run.sh found there.
+func TestVirtualMachine(t *testing.T) {
+	bin := os.Getenv("KEDGE_BIN")
+	if bin == "" || os.Getuid() != 0 {
+		t.Skip("needs root and KEDGE_BIN, the path of the executable")
+	}
+	for _, tool := range []string{"qemu-system-x86_64", "mke2fs", "depmod", "cpio", "/bin/busybox"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("needs %s: %v", tool, err)
+		}
+	}
+	dir := t.TempDir()
+	k := debianKernel(t)
+	found := runMachine(t, k.image, initrd(t, k, dir), disk(t, k, bin, dir))
+	for key, want := range map[string]string{
+		"date":           "2024", // the machine's clock is wrong and stays so
+		"modules_before": "0",
+		"modules":        "nf_tables overlay veth ",
+		"node":           "vm True",
+		"status":         "0",
+		"pod_memory":     "67108864",
+		"pod_cpu":        "25000 100000",
+		"memory":         "67108864",
+		"cpu":            "25000 100000",
+		"answer":         "limited",
+		"hungry":         "OOMKilled",
+		"stop":           "0",
+		"survives":       "limited",
+		"panics":         "0",
+		"end":            "0",
+	} {
+		if found[key] != want {
+			t.Errorf("%s is %q, want %q", key, found[key], want)
+		}
+	}
+	for _, c := range []string{"cpu", "memory", "pids", "cpuset", "io"} {
+		if !strings.Contains(" "+found["controllers"]+" ", " "+c+" ") {
+			t.Errorf("the machine has no controller %s: %q", c, found["controllers"])
+		}
+	}
+	if !strings.HasPrefix(found["pod_cgroup"], "/sys/fs/cgroup/kubepods") {
+		t.Errorf("the pod's cgroup is in %q", found["pod_cgroup"])
+	}
+	t.Logf("node ready after %s s, stopped in %s s", found["ready_seconds"], found["stop_seconds"])
+}
+
+// disk makes the machine's disk: busybox, kedge, its modules, the test and an image archive.
+func disk(t *testing.T, k kernel, bin, dir string) string {
+	t.Helper()
+	root := filepath.Join(dir, "root")
+	for _, d := range []string{"proc", "sys", "dev", "run", "tmp", "etc", "root", "sbin", "var/log", "var/lib/kedge/images"} {
+		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	install(t, "/bin/busybox", filepath.Join(root, "bin", "busybox"))
+	for applet := range strings.FieldsSeq(command(t, "", "/bin/busybox", "--list")) {
+		if applet != "busybox" {
+			if err := os.Symlink("busybox", filepath.Join(root, "bin", applet)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	install(t, bin, filepath.Join(root, "bin", "kedge"))
+	install(t, "testdata/init.sh", filepath.Join(root, "sbin", "init"))
+	for _, file := range []string{"run.sh", "pod.yaml", "hungry.yaml"} {
+		install(t, filepath.Join("testdata", file), filepath.Join(root, "test", file))
+	}
+	for file, text := range map[string]string{
+		"hosts": "127.0.0.1 localhost\n", "resolv.conf": "", "passwd": "root:x:0:0:root:/root:/bin/sh\n", "group": "root:x:0:\n",
+	} {
+		if err := os.WriteFile(filepath.Join(root, "etc", file), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	command(t, "", "cp", "-a", filepath.Dir(k.modules), filepath.Join(root, "lib"))
+	img, err := image.Build(t.Context(), dir)
+	if err == nil {
+		err = image.Write(filepath.Join(root, "var/lib/kedge/images/test.tar"), image.DockerSave, map[string]v1.Image{image.Name: img})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(dir, "disk.img")
+	command(t, "", "mke2fs", "-q", "-t", "ext4", "-d", root, out, diskSize)
+	return out
+}
+
+// runMachine runs the machine until it powers itself off and returns the results it printed.
+func runMachine(t *testing.T, kernel, initrd, disk string) map[string]string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), runLimit)
+	defer cancel()
+	accel, cpu := "tcg,thread=multi", "Westmere" // a newer processor only makes the emulation slower
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-machine", "q35", "-accel", accel, "-cpu", cpu, "-smp", "2", "-m", "2048",
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio", "-rtc", "base=2024-01-01T00:00:00",
+		"-netdev", "user,id=net,restrict=on", "-device", "virtio-net-pci,netdev=net,romfile=",
+		"-kernel", kernel, "-initrd", initrd, "-drive", "file="+disk+",format=raw,if=virtio,cache=unsafe",
+		"-append", "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable random.trust_cpu=on")
+	cmd.Stderr = os.Stderr
+	console, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	found, text := results(console)
+	if err := cmd.Wait(); err != nil || found["end"] != "0" {
+		t.Errorf("the machine ended after %s with %v, the console with\n%s", time.Since(begin).Round(time.Second), err, text)
+	}
+	t.Logf("the machine ran for %s", time.Since(begin).Round(time.Second))
+	return found
+}
+
+// results reads the console to its end; text is its last part.
+func results(console io.Reader) (found map[string]string, text string) {
+	found = map[string]string{}
+	var last []string
+	lines := bufio.NewScanner(console)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		line := strings.TrimRight(lines.Text(), "\r")
+		if _, r, ok := strings.Cut(line, "RESULT "); ok {
+			key, value, _ := strings.Cut(r, "=")
+			found[key] = value
+		}
+		if last = append(last, line); len(last) > 80 {
+			last = last[1:]
+		}
+	}
+	return found, strings.Join(last, "\n")
+}
