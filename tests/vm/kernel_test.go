@@ -92,7 +92,7 @@ func initrd(t *testing.T, k kernel, dir string) string {
 	return out
 }
 
-// install copies a file, with its mode, making directories.
+// install links or copies a file, making directories; scripts become executable.
 func install(t *testing.T, from, to string) {
 	t.Helper()
 	info, err := os.Stat(from)
@@ -102,12 +102,15 @@ func install(t *testing.T, from, to string) {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Link(from, to); err == nil {
+	mode := info.Mode().Perm()
+	if filepath.Ext(from) == ".sh" {
+		mode = 0o755
+	} else if os.Link(from, to) == nil {
 		return
 	}
 	content, err := os.ReadFile(from)
 	if err == nil {
-		err = os.WriteFile(to, content, info.Mode().Perm()|0o500)
+		err = os.WriteFile(to, content, mode)
 	}
 	if err != nil {
 		t.Fatal(err)

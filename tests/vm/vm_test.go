@@ -71,7 +71,7 @@ func TestVirtualMachine(t *testing.T) {
 func disk(t *testing.T, k kernel, bin, dir string) string {
 	t.Helper()
 	root := filepath.Join(dir, "root")
-	for _, d := range []string{"proc", "sys", "dev", "run", "tmp", "etc", "root", "sbin", "var/log", "var/lib/kedge/images"} {
+	for _, d := range []string{"proc", "sys", "dev", "run", "tmp", "etc", "lib", "root", "sbin", "var/log", "var/lib/kedge/images"} {
 		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -83,6 +83,9 @@ func disk(t *testing.T, k kernel, bin, dir string) string {
 				t.Fatal(err)
 			}
 		}
+	}
+	if err := os.Symlink("../bin/busybox", filepath.Join(root, "sbin", "modprobe")); err != nil { // where the kernel looks for it
+		t.Fatal(err)
 	}
 	install(t, bin, filepath.Join(root, "bin", "kedge"))
 	install(t, "testdata/init.sh", filepath.Join(root, "sbin", "init"))
@@ -132,6 +135,9 @@ func runMachine(t *testing.T, kernel, initrd, disk string) map[string]string {
 	found, text := results(console)
 	if err := cmd.Wait(); err != nil || found["end"] != "0" {
 		t.Errorf("the machine ended after %s with %v, the console with\n%s", time.Since(begin).Round(time.Second), err, text)
+		if len(found) < 5 {
+			t.FailNow() // nothing to compare
+		}
 	}
 	t.Logf("the machine ran for %s", time.Since(begin).Round(time.Second))
 	return found
