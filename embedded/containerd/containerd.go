@@ -23,7 +23,7 @@ import (
 
 // Config of the runtime. All fields are required.
 type Config struct {
-	File string // configuration file in containerd's format, version 3
+	File string // configuration file in containerd's format, version 4
 	Log  *slog.Logger
 }
 

@@ -17,6 +17,7 @@ import (
 	_ "github.com/coredns/coredns/plugin/loadbalance" // answers in turn
 
 	"kedge/pkg/lifecycle"
+	"kedge/pkg/logging"
 )
 
 // Config of the server. All fields are required.
@@ -24,7 +25,7 @@ type Config struct {
 	// Corefiles delivers the configuration; the first one starts the server, each further one replaces it without
 	// a gap. The channel is never closed.
 	Corefiles <-chan string
-	Log       *slog.Logger
+	Log       *slog.Logger // without a component: CoreDNS's kubernetes plug-in takes klog over, and it is given back
 }
 
 // New returns the DNS server as a component, ready when it answers.
@@ -47,6 +48,7 @@ func run(ctx context.Context, c Config, ready func()) error {
 		case corefile := <-c.Corefiles:
 			if instance == nil {
 				first, err := caddy.Start(input(corefile))
+				logging.BridgeKlog(c.Log)
 				if err != nil {
 					return fmt.Errorf("start server: %w", err)
 				}
@@ -55,6 +57,7 @@ func run(ctx context.Context, c Config, ready func()) error {
 				continue
 			}
 			next, err := instance.Restart(input(corefile))
+			logging.BridgeKlog(c.Log)
 			if err != nil {
 				c.Log.Warn("new DNS configuration was refused, the former stays", "error", err)
 				continue

@@ -65,13 +65,13 @@ func (a *Agent) Workloads() lifecycle.Component {
 	corefiles := make(chan string)
 	log := logging.For(a.Log, "dns")
 	return lifecycle.Sequence("workloads", lifecycle.Deferred("pod network", a.podNetwork), lifecycle.Parallel("pods",
-		lifecycle.Deferred("images", a.images),
+		a.images(),
 		lifecycle.Deferred("kubelet", a.kubelet),
 		lifecycle.Deferred("resolvers", func() (lifecycle.Component, error) { return a.dns().Watch(corefiles, log), nil }),
 		lifecycle.Func("dns", func(ctx context.Context, ready func()) error {
 			select { // its address is put on the host by the pod network
 			case <-a.networkUp:
-				return coredns.New(coredns.Config{Corefiles: corefiles, Log: log}).Run(ctx, ready)
+				return coredns.New(coredns.Config{Corefiles: corefiles, Log: a.Log}).Run(ctx, ready)
 			case <-ctx.Done():
 				return nil
 			}

@@ -17,6 +17,7 @@ import (
 	"kedge/pkg/lifecycle"
 	"kedge/pkg/logging"
 	"kedge/pkg/network/cni"
+	"kedge/pkg/node/machine"
 )
 
 // vxlanOverhead is what VXLAN adds to each packet, in bytes (RFC 7348: outer IPv4, UDP and VXLAN headers, inner Ethernet).
@@ -50,12 +51,13 @@ func (a *Agent) registries() (lifecycle.Component, error) {
 
 func (a *Agent) containerd() (lifecycle.Component, error) {
 	l := a.Config.Layout
+	enabled, usable := machine.AppArmor()
 	text := cri.Config(cri.Options{
 		Layout:              l,
 		Snapshotter:         a.snapshotter(),
-		SystemdCgroup:       a.Facts.CgroupDriver == "systemd",
+		SystemdCgroup:       a.Facts.CgroupDriver == machine.DriverSystemd,
 		RestrictOOMScoreAdj: a.Facts.RestrictOOMScoreAdj,
-		DisableAppArmor:     !apparmor(),
+		DisableAppArmor:     !enabled || !usable,
 	})
 	file := filepath.Join(l.AgentConfig(), "containerd.toml")
 	for _, dir := range []string{l.AgentConfig(), l.CNIConf()} {
@@ -67,12 +69,6 @@ func (a *Agent) containerd() (lifecycle.Component, error) {
 		return nil, err
 	}
 	return containerd.New(containerd.Config{File: file, Log: logging.For(a.Log, "containerd")}), nil
-}
-
-// apparmor tells whether the kernel confines programs with AppArmor.
-func apparmor() bool {
-	text, err := os.ReadFile("/sys/module/apparmor/parameters/enabled")
-	return err == nil && len(text) > 0 && text[0] == 'Y'
 }
 
 // client connects to the process's own containerd.

@@ -15,13 +15,16 @@ import (
 // Bridge sends the process-wide loggers of embedded programs to log: klog, logrus, gRPC and the standard logger.
 // It must be called once, before the first of them starts.
 func Bridge(logger *slog.Logger) {
-	klog.SetSlogLogger(Upstream(logger))
+	BridgeKlog(logger)
 	bridgeLogrus(logger)
 	std := &lineWriter{log: UpstreamFor(logger, "process")}
 	log.SetFlags(0)
 	log.SetOutput(std)
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, &lineWriter{log: UpstreamFor(logger, "grpc")}))
 }
+
+// BridgeKlog sends klog's records to log. It may be called again, for example after other code has set klog's logger.
+func BridgeKlog(logger *slog.Logger) { klog.SetSlogLogger(Upstream(logger)) }
 
 // bridgeLogrus forwards what containerd and kine report.
 func bridgeLogrus(logger *slog.Logger) {

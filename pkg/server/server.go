@@ -9,10 +9,12 @@ import (
 
 	"kedge/pkg/agent"
 	"kedge/pkg/config"
+	"kedge/pkg/cri/registries"
 	"kedge/pkg/lifecycle"
 	"kedge/pkg/logging"
 	"kedge/pkg/node/lock"
 	"kedge/pkg/node/machine"
+	"kedge/pkg/node/preflight"
 	"kedge/pkg/pki"
 	"kedge/pkg/status"
 	"kedge/pkg/version"
@@ -42,14 +44,13 @@ func Run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	if s.facts, err = machine.Detect(ctx); err != nil {
 		return fmt.Errorf("examine machine: %w", err)
 	}
-	memory := startMemory(s.facts.MemoryBytes)
+	startMemory(s.facts.MemoryBytes)
 	logging.Bridge(log)
 	log.Info("kedge server starts", "version", version.Version, "kubernetes", version.Kubernetes(), "node", cfg.NodeName,
 		"addresses", cfg.NodeIPs, "dataDir", cfg.Layout.DataDir)
 	return lifecycle.Run(ctx, s.parts(), log, s.recorder.Observe, func() {
 		took := time.Since(s.started)
 		s.recorder.SetReady(took)
-		memory.settle()
 		log.Info("node is ready", "node", cfg.NodeName, "seconds", fmt.Sprintf("%.1f", took.Seconds()), "kubeconfig", cfg.WriteKubeconfig)
 		if err := notify("READY=1"); err != nil {
 			log.Warn("service manager could not be notified", "error", err)
@@ -75,6 +76,7 @@ func (s *server) parts() lifecycle.Component {
 			s.addons(),
 			lifecycle.Deferred("certificates renewal", func() (lifecycle.Component, error) { return pki.Renewer(s.certificates), nil }),
 			s.workloads(),
+			settleMemory(s.log),
 		),
 	)
 }
@@ -93,7 +95,21 @@ func (s *server) workloads() lifecycle.Component {
 	return s.node.Workloads()
 }
 
-func (s *server) preflight(context.Context) error { return nil }
+// preflight examines the machine and prepares it, before anything is written to the data directory.
+func (s *server) preflight(ctx context.Context) error {
+	c := s.cfg
+	address := ""
+	if !c.BindAddress.IsUnspecified() {
+		address = c.BindAddress.String()
+	}
+	if _, err := registries.Load(c.RegistriesFile); err != nil {
+		return err
+	}
+	return preflight.Run(ctx, preflight.Options{
+		Layout: c.Layout, Facts: s.facts, Log: s.log, Port: c.HTTPSListenPort, BindAddress: address,
+		Overlay: c.OverlayBackend, ProxyMode: c.ProxyMode, DisableAgent: c.DisableAgent,
+	})
+}
 
 // makeCertificates makes what is missing and checks what is there.
 func (s *server) makeCertificates(ctx context.Context) error {
