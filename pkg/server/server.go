@@ -76,7 +76,7 @@ func (s *server) parts() lifecycle.Component {
 			s.addons(),
 			lifecycle.Deferred("certificates renewal", func() (lifecycle.Component, error) { return pki.Renewer(s.certificates), nil }),
 			s.workloads(),
-			settleMemory(s.log),
+			settleMemory(),
 		),
 	)
 }
