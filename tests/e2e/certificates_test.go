@@ -19,7 +19,7 @@ func testCertificates(t *testing.T, n *node) {
 			continue
 		}
 		for i := 0; i+1 < len(f); i++ {
-			if at, err := time.Parse("2006-01-02 15:04", f[i]+" "+f[i+1]); err == nil {
+			if at, err := time.Parse("2006-01-02 15:04", f[i]+" "+strings.TrimSuffix(f[i+1], "Z")); err == nil {
 				expires[f[0]] = at
 				break
 			}

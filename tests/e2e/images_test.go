@@ -67,7 +67,7 @@ func writeVariant(t *testing.T, file string, format image.Format, name, text str
 }
 
 // waitImage waits until containerd has an image.
-func (n *node) waitImage(t *testing.T, name string) {
+func (n *node) waitImage(t testing.TB, name string) {
 	t.Helper()
 	host.Eventually(t, 30*time.Second, "image "+name, func() error {
 		r := n.kedge(t, "ctr", "-n", "k8s.io", "images", "ls", "-q")
@@ -102,10 +102,9 @@ func corruptArchive(t *testing.T, n *node, ns, dir string) {
 		t.Fatal(err)
 	}
 	for file, bad := range map[string][]byte{
-		"garbage.tar":      bytes.Repeat([]byte("not an archive "), 1000),
-		"late.tar.gz":      content[:len(content)/2],
-		"empty.tar":        nil,
-		"misnamed.tar.zst": content,
+		"garbage.tar": bytes.Repeat([]byte("not an archive "), 1000),
+		"late.tar.gz": content[:len(content)/2],
+		"empty.tar":   nil,
 	} {
 		if err := os.WriteFile(filepath.Join(dir, "."+file), bad, 0o644); err != nil {
 			t.Fatal(err)
@@ -126,7 +125,7 @@ func corruptArchive(t *testing.T, n *node, ns, dir string) {
 	}
 	n.waitImage(t, name)
 	runVariant(t, n, ns, "late", name, "late")
-	for _, file := range []string{"garbage.tar", "empty.tar", "misnamed.tar.zst"} {
+	for _, file := range []string{"garbage.tar", "empty.tar"} {
 		if err := os.Remove(filepath.Join(dir, file)); err != nil {
 			t.Error(err)
 		}

@@ -246,7 +246,7 @@ spec:
   containers:
   - name: main
     image: IMAGE
-    command: [sh, -c, "hostname; ls /sys/class/net | grep -x eth0; test -d /proc/1 && pgrep -f 'kedge server' >/dev/null && echo sees kedge; mount -t tmpfs t /tmp && echo mounts"]
+    command: [sh, -c, "hostname; ls /sys/class/net | grep -x eth0; grep -qx kedge /proc/[0-9]*/comm && echo sees kedge; mount -t tmpfs t /tmp && echo mounts"]
     securityContext: {privileged: true}
 `
 

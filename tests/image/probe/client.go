@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -42,6 +44,30 @@ func dial(network, addr, text string) error {
 		return err
 	}
 	fmt.Println(string(buf[:n]))
+	return nil
+}
+
+// bulk fills packets of full size in both directions.
+func bulk(addr, text string) error {
+	mb, err := strconv.Atoi(text)
+	if err != nil {
+		return err
+	}
+	sent := bytes.Repeat([]byte("0123456789abcdef"), mb<<20/16)
+	client := http.Client{Timeout: 6 * patience}
+	resp, err := client.Post("http://"+addr+"/echo", "application/octet-stream", bytes.NewReader(sent))
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	back, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(sent, back) {
+		return fmt.Errorf("%d bytes went and %d other ones came back", len(sent), len(back))
+	}
+	fmt.Printf("%d MB there and back\n", mb)
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 
 const usage = `usage: probe serve [PORT]              HTTP and UDP on PORT (8080), see serve.go
        probe dial tcp|udp|http ADDRESS [TEXT]  send TEXT, print the answer; within 5 s
+       probe bulk ADDRESS MB              send so much to a probe's /echo and compare what comes back
        probe resolve NAME [SERVER]        print the addresses of NAME, one a line
        probe api PATH                     GET from the API server as the pod's service account
        probe eat MB                       hold so much memory until asked to stop
@@ -42,6 +43,8 @@ func run(what string, args []string) error {
 		return serve(arg(0, "8080"))
 	case "dial":
 		return dial(arg(0, ""), arg(1, ""), arg(2, "client"))
+	case "bulk":
+		return bulk(arg(0, ""), arg(1, "1"))
 	case "resolve":
 		return resolve(arg(0, ""), arg(1, ""))
 	case "api":

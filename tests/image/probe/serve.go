@@ -39,7 +39,7 @@ func serve(port string) error {
 	answer("/hostname", func(*http.Request) string { return host })
 	answer("/sick", func(*http.Request) string { sick.Store(true); return "sick" })
 	answer("/well", func(*http.Request) string { sick.Store(false); return "well" })
-	http.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+	http.HandleFunc("/echo", echo)
 	http.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if sick.Load() {
 			http.Error(w, "sick", http.StatusServiceUnavailable)
@@ -86,4 +86,14 @@ func address(hostport string) string {
 		return ip.String()
 	}
 	return host
+}
+
+// echo reads all before it answers: a client that sends first would wait for a server that answers meanwhile.
+func echo(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	_, _ = w.Write(body)
 }
