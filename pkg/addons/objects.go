@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net/netip"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -16,9 +17,9 @@ import (
 //go:embed objects/*.yaml
 var files embed.FS
 
-// Values are what the objects need to know of the cluster. All fields are required.
+// Values are what the objects need to know of the cluster.
 type Values struct {
-	ClusterDNS []netip.Addr
+	ClusterDNS []netip.Addr // empty: the cluster has no DNS of kedge's, and no service for it
 }
 
 // resources maps the kinds that the objects use to their resources, so that no discovery is needed.
@@ -50,8 +51,12 @@ func Objects(v Values) ([]*unstructured.Unstructured, error) {
 		}
 		all = append(all, objects...)
 	}
+	isDNS := func(o *unstructured.Unstructured) bool { return o.GetKind() == "Service" && o.GetName() == "kube-dns" }
+	if len(v.ClusterDNS) == 0 {
+		return slices.DeleteFunc(all, isDNS), nil
+	}
 	for _, o := range all {
-		if o.GetKind() == "Service" && o.GetName() == "kube-dns" {
+		if isDNS(o) {
 			setAddresses(o, v.ClusterDNS)
 		}
 	}

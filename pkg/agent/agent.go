@@ -62,22 +62,33 @@ func (a *Agent) Runtime() lifecycle.Component {
 // Workloads runs what makes the machine a node. It needs the runtime, the credentials and an API server.
 // It is ready when the node is.
 func (a *Agent) Workloads() lifecycle.Component {
-	corefiles := make(chan string)
-	log := logging.For(a.Log, "dns")
 	return lifecycle.Sequence("workloads", lifecycle.Deferred("pod network", a.podNetwork), lifecycle.Parallel("pods",
 		a.images(),
 		lifecycle.Deferred("kubelet", a.kubelet),
-		lifecycle.Deferred("resolvers", func() (lifecycle.Component, error) { return a.dns().Watch(corefiles, log), nil }),
+		a.nameServer(),
+		lifecycle.Func("node", a.follow),
+	))
+}
+
+// nameServer answers on the cluster DNS address, which the pod network puts on the host.
+func (a *Agent) nameServer() lifecycle.Component {
+	if a.Config.Disabled("coredns") {
+		return lifecycle.Parallel("no DNS")
+	}
+	corefiles := make(chan string)
+	return lifecycle.Parallel("name server",
+		lifecycle.Deferred("resolvers", func() (lifecycle.Component, error) {
+			return a.dns().Watch(corefiles, logging.For(a.Log, "dns")), nil
+		}),
 		lifecycle.Func("dns", func(ctx context.Context, ready func()) error {
-			select { // its address is put on the host by the pod network
+			select {
 			case <-a.networkUp:
 				return coredns.New(coredns.Config{Corefiles: corefiles, Log: a.Log}).Run(ctx, ready)
 			case <-ctx.Done():
 				return nil
 			}
 		}),
-		lifecycle.Func("node", a.follow),
-	))
+	)
 }
 
 func (a *Agent) dns() dns.Config {

@@ -99,11 +99,15 @@ func (a *Agent) podNetwork() (lifecycle.Component, error) {
 			}
 		}
 	}
+	local := c.ClusterDNS
+	if c.Disabled("coredns") {
+		local = nil
+	}
 	l := c.Layout
 	network, err := cni.New(cni.Config{
 		Socket: l.CNISocket(), StateDir: l.NetworkState(), ConfDir: l.CNIConf(),
 		NodeIPs: c.NodeIPs, ClusterCIDRs: c.ClusterCIDRs, OverlayOverhead: overhead,
-		ServiceVIPs: vips, LocalAddresses: c.ClusterDNS,
+		ServiceVIPs: vips, LocalAddresses: local,
 	}, logging.For(a.Log, "pod network"))
 	if err != nil {
 		return nil, fmt.Errorf("prepare pod network: %w", err)

@@ -11,7 +11,7 @@ const (
 
 // Parts are the names that --disable knows.
 func Parts() []string {
-	return []string{"coredns", "metrics-server", "local-storage", "servicelb", "network-policy"}
+	return []string{"coredns"}
 }
 
 // table is the one list of options. The order is that of the help text.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"runtime"
+	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // sources maps the packages of Kubernetes to the component that runs them; the longest prefix wins because the
@@ -34,19 +36,46 @@ func sources() [][2]string {
 
 // upstream is a slog.Handler that demotes records and names the component from the place that logged.
 type upstream struct {
-	next  slog.Handler
-	table [][2]string
-	named bool // a component is attached already
+	next     slog.Handler
+	table    [][2]string
+	named    bool         // a component is attached already
+	stopping *atomic.Bool // nil in streams that were not made by New
+}
+
+// expected are beginnings of messages that upstream programs write as warnings or errors at every start, before what they
+// wait for is there. They say nothing about the machine and are debug output.
+func expected() []string {
+	return []string{
+		"The manifest file is empty, ignoring.",
+		"Failed to ensure lease exists, will retry",
+		"Error while syncing ConfigMap",
+		"Error getting the current node from lister",
+		"Unable to register mirror pod because node is not registered yet",
+		"Image garbage collection failed once.",
+		"Skipping pod synchronization",
+		"Failed to get node when trying to set owner ref to the node lease",
+		"Failed to read data from checkpoint",
+		"eviction manager: failed to check if we have separate container filesystem",
+		"Eviction manager: failed to get summary stats",
+		"failed to update storage version",
+		"Failed to detect schema version",
+		"failed to load cni during init",
+		"failed to reload cni configuration after receiving fs change event(WRITE",
+		"failed check for fsverity support",
+		"Running http and grpc server on single port.",
+		"simple token is not cryptographically signed",
+	}
 }
 
 // Upstream returns a logger for code of other projects, which names the component by the caller's package.
 func Upstream(log *slog.Logger) *slog.Logger {
-	return slog.New(upstream{next: log.Handler(), table: sources()})
+	return slog.New(upstream{next: log.Handler(), table: sources(), stopping: stoppingOf(log)})
 }
 
 // UpstreamFor is Upstream with a fixed component.
 func UpstreamFor(log *slog.Logger, component string) *slog.Logger {
-	return slog.New(upstream{next: log.Handler().WithAttrs([]slog.Attr{slog.String("component", component)}), named: true})
+	named := log.Handler().WithAttrs([]slog.Attr{slog.String("component", component)})
+	return slog.New(upstream{next: named, named: true, stopping: stoppingOf(log)})
 }
 
 func (u upstream) Enabled(ctx context.Context, l slog.Level) bool {
@@ -54,7 +83,14 @@ func (u upstream) Enabled(ctx context.Context, l slog.Level) bool {
 }
 
 func (u upstream) Handle(ctx context.Context, r slog.Record) error {
-	out := slog.NewRecord(r.Time, demote(r.Level), oneLine(r.Message), r.PC)
+	level := demote(r.Level)
+	if u.stopping != nil && u.stopping.Load() || slices.ContainsFunc(expected(), func(e string) bool { return strings.HasPrefix(r.Message, e) }) {
+		level = min(level, slog.LevelDebug)
+	}
+	if !u.next.Enabled(ctx, level) {
+		return nil
+	}
+	out := slog.NewRecord(r.Time, level, oneLine(r.Message), r.PC)
 	if !u.named {
 		out.AddAttrs(slog.String("component", u.component(r.PC)))
 	}

@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 )
 
 // Formats and levels as the command line spells them.
@@ -29,11 +30,39 @@ func New(w io.Writer, level, format string) (*slog.Logger, error) {
 	opts := &slog.HandlerOptions{Level: l}
 	switch format {
 	case FormatText:
-		return slog.New(slog.NewTextHandler(w, opts)), nil
+		return slog.New(stream{slog.NewTextHandler(w, opts), new(atomic.Bool)}), nil
 	case FormatJSON:
-		return slog.New(slog.NewJSONHandler(w, opts)), nil
+		return slog.New(stream{slog.NewJSONHandler(w, opts), new(atomic.Bool)}), nil
 	}
 	return nil, fmt.Errorf("parse log format %q: want text or json", format)
+}
+
+// stream is the handler of New. It knows whether the process is stopping.
+type stream struct {
+	slog.Handler
+	stopping *atomic.Bool
+}
+
+func (s stream) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return stream{s.Handler.WithAttrs(attrs), s.stopping}
+}
+func (s stream) WithGroup(name string) slog.Handler {
+	return stream{s.Handler.WithGroup(name), s.stopping}
+}
+
+// Stopping makes debug output of all that upstream programs report from now on: while the process stops they lose each
+// other one by one, and say so at length.
+func Stopping(log *slog.Logger) {
+	if stopping := stoppingOf(log); stopping != nil {
+		stopping.Store(true)
+	}
+}
+
+func stoppingOf(log *slog.Logger) *atomic.Bool {
+	if s, ok := log.Handler().(stream); ok {
+		return s.stopping
+	}
+	return nil
 }
 
 // For returns log with the name of a component attached.

@@ -140,9 +140,13 @@ func (s *server) scheduler() lifecycle.Component {
 func (s *server) addons() lifecycle.Component {
 	return lifecycle.Deferred("add-ons", func() (lifecycle.Component, error) {
 		c := s.cfg
+		dns := c.ClusterDNS
+		if c.Disabled("coredns") {
+			dns = nil
+		}
 		return addons.New(addons.Config{
 			Kubeconfig: c.WriteKubeconfig,
-			Values:     addons.Values{ClusterDNS: c.ClusterDNS},
+			Values:     addons.Values{ClusterDNS: dns},
 			Shared: addons.Shared{
 				"cluster-cidr": join(c.ClusterCIDRs), "service-cidr": join(c.ServiceCIDRs), "cluster-dns": join(c.ClusterDNS),
 				"cluster-domain": c.ClusterDomain, "overlay-backend": c.OverlayBackend,

@@ -46,6 +46,7 @@ func Run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	}
 	startMemory(s.facts.MemoryBytes)
 	logging.Bridge(log)
+	defer context.AfterFunc(ctx, func() { logging.Stopping(log) })()
 	log.Info("kedge server starts", "version", version.Version, "kubernetes", version.Kubernetes(), "node", cfg.NodeName,
 		"addresses", cfg.NodeIPs, "dataDir", cfg.Layout.DataDir)
 	return lifecycle.Run(ctx, s.parts(), log, s.recorder.Observe, func() {
