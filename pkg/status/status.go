@@ -93,7 +93,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	}
 	line("version\t%s (Kubernetes %s)", r.Version, r.Kubernetes)
 	line("role\t%s, process %d since %s", r.Role, r.PID, stamp(r.Started))
-	line("node\t%s %s (%s)", r.Node.Name, ready(r.Node.Ready), strings.Join(r.Node.Addresses, ", "))
+	line("node\t%s", r.Node.text())
 	if len(r.Node.PodCIDRs) > 0 {
 		line("pods\t%s", strings.Join(r.Node.PodCIDRs, ", "))
 	}
@@ -119,6 +119,14 @@ func (r *Report) firstExpiry() string {
 	first := slices.MinFunc(r.Certificates, func(a, b Certificate) int { return a.NotAfter.Compare(b.NotAfter) })
 	return fmt.Sprintf("%d, the first (%s) expires %s and is renewed %s",
 		len(r.Certificates), first.Name, stamp(first.NotAfter), stamp(first.RenewAt))
+}
+
+// text is none until the kubelet has registered the node, and on a server without one.
+func (n Node) text() string {
+	if n.Name == "" {
+		return "none"
+	}
+	return fmt.Sprintf("%s %s (%s)", n.Name, ready(n.Ready), strings.Join(n.Addresses, ", "))
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
