@@ -141,7 +141,7 @@ func TestBadInput(t *testing.T) {
 func fullDisk(t *testing.T, n *node) {
 	n.Must(t, "mount", "-t", "tmpfs", "-o", "size=2m", "small", dataDir)
 	code, said := n.failing(t, host.Spec{Args: []string{"server"}})
-	expectError(t, code, said, 1, "space|full", dataDir)
+	expectError(t, code, said, 1, "disk", "free", dataDir)
 	n.Must(t, "umount", dataDir)
 }
 

@@ -181,11 +181,11 @@ func TestRegistries(t *testing.T) {
 		n.apply(t, ns, strings.Replace(podYAML("refused", "restartPolicy: Never", "true"), image.Name, "wrong.example/copies/app:1", 1))
 		n.waitPod(t, ns, "refused", "cannot pull", func(p *corev1.Pod) error {
 			for _, c := range p.Status.ContainerStatuses {
-				if w := c.State.Waiting; w != nil && w.Reason == "ErrImagePull" && strings.Contains(w.Message, "401") {
+				if w := c.State.Waiting; w != nil && w.Reason == "ErrImagePull" && strings.Contains(w.Message, "authorization failed") {
 					return nil
 				}
 			}
-			return fmt.Errorf("not ErrImagePull with 401 Unauthorized")
+			return fmt.Errorf("not ErrImagePull because of the password")
 		})
 	})
 }

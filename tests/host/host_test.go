@@ -27,6 +27,7 @@ func TestHostIsItsOwnMachine(t *testing.T) {
 		{"links", "ls /sys/class/net | tr '\\n' ' '", "eth0 lo"},
 		{"run", "touch /run/x && stat -f -c %T /run", "tmpfs"},
 		{"propagation", "grep -E '^[0-9]+ [0-9]+ [0-9:]+ / / ' /proc/self/mountinfo | grep -c shared:", "1"},
+		{"covered mounts", "awk '{print $5}' /proc/self/mountinfo | grep -xE '/(proc|sys|run|sys/fs/cgroup|sys/fs/cgroup/memory)' | sort | uniq -d", ""},
 		{"disk", "echo kept > /var/lib/kedge/x; cat " + h.Path("/var/lib/kedge/x"), "kept"},
 		{"cgroup", "awk -F: '{print $3}' /proc/self/cgroup | sort -u", cgroupSeenInside(t)},
 		{"environment", "env | cut -d= -f1 | grep -vE '^(_|SHLVL|OLDPWD)$' | sort | tr '\\n' ' '", "HOME LANG PATH PWD"},

@@ -54,12 +54,19 @@ func setup(cfg bootConfig) error {
 	return nil
 }
 
+// mountKernel replaces the views of the kernel. The machine's go away first: what is merely covered still shows in
+// /proc/self/mountinfo, and a program would believe that it is there.
 func mountKernel(bootConfig) error {
-	return errors.Join(mount("proc", "/proc", "proc", ""), mount("sysfs", "/sys", "sysfs", ""))
+	return errors.Join(
+		detach("/sys"), detach("/proc"),
+		mount("proc", "/proc", "proc", ""),
+		mount("sysfs", "/sys", "sysfs", ""),
+	)
 }
 
 func mountRun(bootConfig) error {
 	return errors.Join(
+		detach("/run"), detach("/dev/shm"),
 		mount("tmpfs", "/run", "tmpfs", "mode=755"),
 		mount("tmpfs", "/dev/shm", "tmpfs", "mode=1777"),
 		os.MkdirAll("/run/lock", 0o755),
@@ -137,6 +144,19 @@ func finish(cfg bootConfig) error {
 		return fmt.Errorf("make / shared: %w", err)
 	}
 	return nil
+}
+
+// detach removes everything that is mounted on or below target.
+func detach(target string) error {
+	for {
+		err := unix.Unmount(target, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		if errors.Is(err, unix.EINVAL) {
+			return nil // no mount point any more
+		}
+		if err != nil {
+			return fmt.Errorf("detach %s: %w", target, err)
+		}
+	}
 }
 
 func mount(source, target, kind, options string) error {
