@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/kubernetes/cmd/kubelet/app"
@@ -118,6 +119,10 @@ func (c Config) apply(k *kubeletconfig.KubeletConfiguration) {
 	k.MaxParallelImagePulls = new(int32(2))
 	// Small disks: the defaults of 10 and 15 per cent are gigabytes that nobody may use.
 	k.EvictionHard = map[string]string{"memory.available": "100Mi", "nodefs.available": "5%", "imagefs.available": "5%", "nodefs.inodesFree": "5%"}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil && limit.Max < uint64(k.MaxOpenFiles) {
+		k.MaxOpenFiles = int64(limit.Max) // without CAP_SYS_RESOURCE it cannot be raised
+	}
 	k.RuntimeRequestTimeout = metav1.Duration{Duration: 2 * time.Minute}
 }
 

@@ -49,7 +49,7 @@ func Run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	defer context.AfterFunc(ctx, func() { logging.Stopping(log) })()
 	log.Info("kedge server starts", "version", version.Version, "kubernetes", version.Kubernetes(), "node", cfg.NodeName,
 		"addresses", cfg.NodeIPs, "dataDir", cfg.Layout.DataDir)
-	return lifecycle.Run(ctx, s.parts(), log, s.recorder.Observe, func() {
+	err = lifecycle.Run(ctx, s.parts(), log, s.recorder.Observe, func() {
 		took := time.Since(s.started)
 		s.recorder.SetReady(took)
 		log.Info("node is ready", "node", cfg.NodeName, "seconds", fmt.Sprintf("%.1f", took.Seconds()), "kubeconfig", cfg.WriteKubeconfig)
@@ -57,6 +57,10 @@ func Run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 			log.Warn("service manager could not be notified", "error", err)
 		}
 	})
+	if err == nil {
+		log.Info("kedge stopped; containers run on", "node", cfg.NodeName)
+	}
+	return err
 }
 
 // parts is the order of the start; the stop is the reverse. The container runtime needs nothing of the control plane
