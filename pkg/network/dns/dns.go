@@ -15,11 +15,12 @@ import (
 // maxUpstreams is the number of forwarders CoreDNS accepts; resolv.conf(5) itself uses three.
 const maxUpstreams = 15
 
-// Config of the cluster's DNS on one node. All fields are required.
+// Config of the cluster's DNS on one node. All fields but ResolvConf are required.
 type Config struct {
 	Addresses  []netip.Addr // cluster DNS addresses to listen on
 	Domain     string       // cluster domain, for example cluster.local
 	Kubeconfig string       // identity that may list services, endpoint slices and namespaces
+	ResolvConf string       // optional: the host's file of resolvers, by default the constant ResolvConf
 }
 
 // Corefile renders the configuration. Without upstreams the server answers cluster names only and everything else

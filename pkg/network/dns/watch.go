@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/fsnotify/fsnotify"
 
@@ -41,18 +42,21 @@ func PodResolvConf() string {
 
 // Watch returns a component that sends the Corefile once at start and again whenever the host's resolvers change.
 func (c Config) Watch(corefiles chan<- string, log *slog.Logger) lifecycle.Component {
+	if c.ResolvConf == "" {
+		c.ResolvConf = ResolvConf
+	}
 	return lifecycle.Func("resolvers", func(ctx context.Context, ready func()) error {
 		watcher, err := fsnotify.NewWatcher()
 		if err != nil {
-			return fmt.Errorf("watch %s: %w", ResolvConf, err)
+			return fmt.Errorf("watch %s: %w", c.ResolvConf, err)
 		}
-		defer watcher.Close() //nolint:errcheck // nothing depends on it
+		defer func() { _ = watcher.Close() }() // nothing depends on it
 		last := ""
 		for first := true; ; first = false {
-			follow(watcher, log)
-			upstreams, err := read(c.Addresses)
+			places := follow(watcher, c.ResolvConf, log)
+			upstreams, err := read(c.ResolvConf, c.Addresses)
 			if err != nil {
-				log.Warn("host's resolvers could not be read, external names are not answered", "file", ResolvConf, "error", err)
+				log.Warn("host's resolvers could not be read, external names are not answered", "file", c.ResolvConf, "error", err)
 			}
 			if text := c.Corefile(upstreams); text != last {
 				last = text
@@ -66,37 +70,72 @@ func (c Config) Watch(corefiles chan<- string, log *slog.Logger) lifecycle.Compo
 			if first {
 				ready()
 			}
-			if !next(ctx, watcher) {
+			if !next(ctx, watcher, places) {
 				return nil
 			}
 		}
 	})
 }
 
-func read(own []netip.Addr) ([]netip.AddrPort, error) {
-	text, err := os.ReadFile(ResolvConf)
+func read(file string, own []netip.Addr) ([]netip.AddrPort, error) {
+	text, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read resolvers: %w", err)
 	}
 	return Upstreams(text, own), nil
 }
 
-// follow watches the file and, because it is often replaced or a symbolic link, the directories it and its target are
-// in. Adding a watch twice changes nothing.
-func follow(w *fsnotify.Watcher, log *slog.Logger) {
-	paths := []string{ResolvConf, filepath.Dir(ResolvConf)}
-	if target, err := filepath.EvalSymlinks(ResolvConf); err == nil && target != ResolvConf {
-		paths = append(paths, target, filepath.Dir(target))
+// maxLinks is how many symbolic links are followed from one file to another; the kernel's own limit is 40.
+const maxLinks = 40
+
+// follow watches the file and, because it is often replaced or a symbolic link, the directories that it and the targets
+// of its links are in. It returns the names of the file and the targets. A target that does not exist yet is waited for
+// in the nearest directory that does. Adding a watch twice changes nothing.
+func follow(w *fsnotify.Watcher, file string, log *slog.Logger) []string {
+	var places []string
+	for range maxLinks {
+		places = append(places, file)
+		watch(w, file, log)
+		watchDir(w, filepath.Dir(file), log)
+		target, err := os.Readlink(file)
+		if err != nil {
+			break
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(file), target)
+		}
+		file = target
 	}
-	for _, p := range paths {
-		if err := w.Add(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			log.Debug("file is not watched", "file", p, "error", err)
+	return places
+}
+
+// watchDir watches the directory or the nearest one above it that exists. It looks twice, because the directory may be made
+// between the refusal to watch it and the watch of the one above.
+func watchDir(w *fsnotify.Watcher, dir string, log *slog.Logger) {
+	for former, nearest := "", ""; ; former = nearest {
+		for nearest = dir; !watch(w, nearest, log) && nearest != filepath.Dir(nearest); {
+			nearest = filepath.Dir(nearest)
+		}
+		if nearest == former {
+			return
 		}
 	}
 }
 
-// next waits for an event that can mean a change of the resolvers.
-func next(ctx context.Context, w *fsnotify.Watcher) bool {
+// watch tells whether the path exists, as far as that can be known.
+func watch(w *fsnotify.Watcher, path string, log *slog.Logger) bool {
+	err := w.Add(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	if err != nil {
+		log.Debug("file is not watched", "file", path, "error", err)
+	}
+	return true
+}
+
+// next waits for an event that can mean a change of the resolvers: at one of the places or at a directory above one.
+func next(ctx context.Context, w *fsnotify.Watcher, places []string) bool {
 	for {
 		select {
 		case <-ctx.Done():
@@ -105,11 +144,11 @@ func next(ctx context.Context, w *fsnotify.Watcher) bool {
 			if !ok {
 				return false
 			}
-			if filepath.Base(e.Name) == filepath.Base(ResolvConf) || filepath.Ext(e.Name) == ".conf" {
+			if slices.ContainsFunc(places, func(p string) bool { return p == e.Name || strings.HasPrefix(p, e.Name+"/") }) {
 				return true
 			}
-		case <-w.Errors: // an overflow: look again
-			return true
+		case _, ok := <-w.Errors: // an overflow: look again
+			return ok
 		}
 	}
 }
