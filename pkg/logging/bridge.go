@@ -2,10 +2,14 @@ package logging
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	"google.golang.org/grpc/grpclog"
@@ -57,12 +61,7 @@ func (h logrusHook) Fire(e *logrus.Entry) error {
 	case logrus.DebugLevel, logrus.TraceLevel:
 		level = slog.LevelDebug
 	}
-	attrs := make([]any, 0, 2*len(e.Data))
-	for k, v := range e.Data {
-		attrs = append(attrs, k, v)
-	}
-	h.log.Log(e.Context, level, e.Message, attrs...)
-	return nil
+	return forward(e.Context, h.log, level, e.Message, attributes(e.Data)...)
 }
 
 // lineWriter logs each line that is written to it. CoreDNS and net/http report through the standard logger;
@@ -81,10 +80,34 @@ func (w *lineWriter) Write(p []byte) (int, error) {
 	}
 	switch {
 	case text == "":
+		return len(p), nil
 	case component != "":
-		w.log.Log(context.Background(), level, oneLine(text), "source", component)
-	default:
-		w.log.Log(context.Background(), level, oneLine(text))
+		return len(p), forward(context.Background(), w.log, level, text, "source", component)
 	}
-	return len(p), nil
+	return len(p), forward(context.Background(), w.log, level, text)
+}
+
+// attributes puts named values in the order of their names.
+func attributes(values map[string]any) []any {
+	attrs := make([]any, 0, 2*len(values))
+	for _, k := range slices.Sorted(maps.Keys(values)) {
+		attrs = append(attrs, k, values[k])
+	}
+	return attrs
+}
+
+// forward logs a message that another program wrote: unlike kedge's own, it is not constant.
+func forward(ctx context.Context, log *slog.Logger, level slog.Level, message string, attrs ...any) error {
+	if ctx == nil { // logrus has none unless it was given one
+		ctx = context.Background()
+	}
+	if !log.Enabled(ctx, level) {
+		return nil
+	}
+	record := slog.NewRecord(time.Now(), level, message, 0)
+	record.Add(attrs...)
+	if err := log.Handler().Handle(ctx, record); err != nil {
+		return fmt.Errorf("write log: %w", err)
+	}
+	return nil
 }

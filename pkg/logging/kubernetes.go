@@ -110,8 +110,12 @@ func (u upstream) WithGroup(name string) slog.Handler {
 
 func (u upstream) component(pc uintptr) string {
 	frame, _ := runtime.CallersFrames([]uintptr{pc}).Next()
-	for _, s := range u.table {
-		if strings.HasPrefix(frame.Function, s[0]) {
+	return source(u.table, frame.Function)
+}
+
+func source(table [][2]string, function string) string {
+	for _, s := range table {
+		if strings.HasPrefix(function, s[0]) {
 			return s[1]
 		}
 	}

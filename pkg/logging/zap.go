@@ -56,12 +56,7 @@ func (c zapCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	for _, f := range fields {
 		f.AddTo(enc)
 	}
-	attrs := make([]any, 0, 2*len(enc.Fields))
-	for k, v := range enc.Fields {
-		attrs = append(attrs, k, v)
-	}
-	c.log.Log(context.Background(), slogLevel(e.Level), e.Message, attrs...)
-	return nil
+	return forward(context.Background(), c.log, slogLevel(e.Level), e.Message, attributes(enc.Fields)...)
 }
 
 func (zapCore) Sync() error { return nil }
