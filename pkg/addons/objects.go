@@ -66,13 +66,15 @@ func Objects(v Values) ([]*unstructured.Unstructured, error) {
 func decode(text []byte) ([]*unstructured.Unstructured, error) {
 	var all []*unstructured.Unstructured
 	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096)
-	for {
+	for number := 1; ; number++ {
 		o := &unstructured.Unstructured{}
 		switch err := decoder.Decode(&o.Object); {
 		case err == io.EOF:
 			return all, nil
 		case err != nil:
-			return nil, fmt.Errorf("parse document %d: %w", len(all)+1, err)
+			return nil, fmt.Errorf("parse document %d: %w", number, err)
+		case len(o.Object) == 0: // nothing but a comment
+			continue
 		}
 		all = append(all, o)
 	}
