@@ -1,19 +1,24 @@
 package e2e
 
 import (
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	"kedge/tests/host"
+	"kedge/tests/image"
 )
 
 const (
-	firstStartKills = 6  // during the first start, each on an empty disk
-	laterKills      = 14 // with pods running
-	killWindow      = 6 * time.Second
+	firstStartKills = 6               // during the first start, each on an empty disk
+	laterKills      = 14              // with pods running
+	killWindow      = 4 * time.Second // twice the time that a start takes
 )
 
 // TestKill9 kills the server at random moments. KEDGE_TEST_SEED repeats a run.
@@ -45,11 +50,14 @@ func TestKill9(t *testing.T) {
 	}
 	ns := n.settle(t)
 	before := n.containers(t, ns)
+	links := n.podLinks(t)
+	n.apply(t, n.namespace(t, "churn"), strings.ReplaceAll(churn, "IMAGE", image.Name))
 	for i := range laterKills {
 		at := moment()
 		t.Logf("start %d with pods: killed after %s", i, at)
 		n.crash(t)
 		n.start(t)
+		n.scaleChurn(t, moments.IntN(4))
 		n.crashAfter(t, at)
 		n.serves(t, before)
 		n.start(t)
@@ -62,6 +70,38 @@ func TestKill9(t *testing.T) {
 	}
 	n.waitReady(t)
 	n.unchanged(t, ns, before)
+	n.kubectl(t, "scale", "-n", "churn", "deployment/churn", "--replicas=0")
+	host.Eventually(t, podLimit, "what came and went between the kills is gone", func() error {
+		if got := n.podLinks(t); got != links {
+			return fmt.Errorf("%d links of pods, want %d: %s", got, links, n.kubectl(t, "get", "pods", "-A"))
+		}
+		return nil
+	})
+}
+
+const churn = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: churn}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: churn}}
+  template: {metadata: {labels: {app: churn}}, spec: {terminationGracePeriodSeconds: 1, containers: [{name: main, image: IMAGE, command: [probe, serve]}]}}
+`
+
+// scaleChurn changes the number of pods as soon as the server allows it, and does not wait.
+func (n *node) scaleChurn(t *testing.T, replicas int) {
+	t.Helper()
+	scale := fmt.Sprintf("for i in 1 2 3 4 5 6 7 8 9 10; do %s kubectl scale -n churn deployment/churn --replicas=%d && exit; sleep 0.3; done", kedge, replicas)
+	if _, err := n.Start(host.Spec{Args: []string{"sh", "-c", scale}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// podLinks counts the host's ends of pods' links.
+func (n *node) podLinks(t testing.TB) int {
+	t.Helper()
+	return len(strings.Fields(n.Must(t, "sh", "-c", "ls /sys/class/net | grep -vx -e lo -e eth0; true")))
 }
 
 // crashAfter lets the server run for a while and kills it; it must not have ended by itself.
