@@ -25,7 +25,7 @@ import (
 // Tuning for small machines with slow flash. Every acknowledged write is in the write-ahead log and synced before;
 // the interval only decides how often the key-value file is brought up to date, and a crash replays the log.
 const (
-	batchInterval = 5 * time.Second
+	batchInterval = 30 * time.Second
 	batchLimit    = 500 // writes; each read after a write copies what is pending
 	tick          = 50 * time.Millisecond
 	electionTicks = 5 // a lone member waits one to six ticks before it elects itself
@@ -99,6 +99,9 @@ func start(cfg *embed.Config) (member *embed.Etcd, err error) {
 			err = fmt.Errorf("%v", r)
 		}
 	}()
+	if err := checkDatabase(cfg.Dir); err != nil {
+		return nil, err
+	}
 	return embed.StartEtcd(cfg)
 }
 
@@ -126,10 +129,8 @@ func (c Config) embed() (*embed.Config, error) {
 	cfg.QuotaBackendBytes = quotaBytes
 	cfg.WarningUnaryRequestDuration = slowRequest
 	cfg.EnableGRPCGateway = false // JSON over HTTP for etcd itself, with a connection of its own
-	for _, a := range c.Args {
-		if err := flags.Set(a.Key, a.Value); err != nil {
-			return nil, fmt.Errorf("set --etcd-arg %s: %w", a, err)
-		}
+	if err := set(cfg, flags, c.Args); err != nil {
+		return nil, err
 	}
 	for _, dir := range []string{c.Dir, filepath.Dir(c.Socket)} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
