@@ -99,7 +99,7 @@ func start(cfg *embed.Config) (member *embed.Etcd, err error) {
 			err = fmt.Errorf("%v", r)
 		}
 	}()
-	if err := checkDatabase(cfg.Dir); err != nil {
+	if err := check(cfg); err != nil {
 		return nil, err
 	}
 	return embed.StartEtcd(cfg)
