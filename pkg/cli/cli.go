@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"kedge/embedded/ctr"
@@ -16,6 +17,10 @@ import (
 // executable; called as kubectl or ctr it is that program.
 func Main(args []string) int {
 	terminal := func() bool { return term.IsTerminal(int(os.Stdin.Fd())) }
+	// Kubernetes adds its --version to the process-wide flags, which cobra shows with every command.
+	if f := pflag.CommandLine.Lookup("version"); f != nil {
+		f.Hidden = true
+	}
 	return command.Run(context.Background(), args, programs(), command.OSSystem(terminal))
 }
 
