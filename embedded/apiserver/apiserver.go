@@ -11,12 +11,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/pflag"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/client-go/rest"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app/options"
 
+	"kedge/embedded/flagset"
 	"kedge/pkg/config"
 	"kedge/pkg/lifecycle"
 )
@@ -42,7 +42,7 @@ func New(c Config) lifecycle.Component {
 
 func run(ctx context.Context, c Config, ready func()) error {
 	opts := options.NewServerRunOptions()
-	if err := parse(opts, c); err != nil {
+	if err := flagset.Parse(opts.Flags(), "kube-apiserver-arg", c.Flags, c.Args); err != nil {
 		return err
 	}
 	if err := opts.GenericServerRunOptions.ComponentGlobalsRegistry.Set(); err != nil {
@@ -89,22 +89,6 @@ func run(ctx context.Context, c Config, ready func()) error {
 	}()
 	if err := prepared.Run(ctx); err != nil {
 		return fmt.Errorf("serve: %w", err)
-	}
-	return nil
-}
-
-func parse(opts *options.ServerRunOptions, c Config) error {
-	fs := pflag.NewFlagSet("kube-apiserver", pflag.ContinueOnError)
-	sets := opts.Flags()
-	for _, set := range sets.FlagSets {
-		fs.AddFlagSet(set)
-	}
-	args := c.Flags
-	for _, a := range c.Args {
-		args = append(args, "--"+a.String())
-	}
-	if err := fs.Parse(args); err != nil {
-		return fmt.Errorf("parse --kube-apiserver-arg: %w", err)
 	}
 	return nil
 }

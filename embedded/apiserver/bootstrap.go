@@ -82,10 +82,11 @@ func persist(ctx context.Context, do job) error {
 func clusterRoles(client kubernetes.Interface) []job {
 	var jobs []job
 	for _, role := range append(bootstrappolicy.ClusterRoles(), bootstrappolicy.ControllerRoles()...) {
-		jobs = append(jobs, reconcileRole("clusterrole "+role.Name, reconciliation.ReconcileRoleOptions{
-			Role:   reconciliation.ClusterRoleRuleOwner{ClusterRole: &role},
-			Client: reconciliation.ClusterRoleModifier{Client: client.RbacV1().ClusterRoles()},
-		}))
+		jobs = append(jobs, reconcile("clusterrole "+role.Name, (&reconciliation.ReconcileRoleOptions{
+			Confirm: true,
+			Role:    reconciliation.ClusterRoleRuleOwner{ClusterRole: &role},
+			Client:  reconciliation.ClusterRoleModifier{Client: client.RbacV1().ClusterRoles()},
+		}).Run))
 	}
 	return jobs
 }
@@ -94,10 +95,11 @@ func namespacedRoles(client kubernetes.Interface) []job {
 	var jobs []job
 	for namespace, roles := range bootstrappolicy.NamespaceRoles() {
 		for _, role := range roles {
-			jobs = append(jobs, reconcileRole("role "+namespace+"/"+role.Name, reconciliation.ReconcileRoleOptions{
-				Role:   reconciliation.RoleRuleOwner{Role: &role},
-				Client: reconciliation.RoleModifier{Client: client.RbacV1(), NamespaceClient: client.CoreV1().Namespaces()},
-			}))
+			jobs = append(jobs, reconcile("role "+namespace+"/"+role.Name, (&reconciliation.ReconcileRoleOptions{
+				Confirm: true,
+				Role:    reconciliation.RoleRuleOwner{Role: &role},
+				Client:  reconciliation.RoleModifier{Client: client.RbacV1(), NamespaceClient: client.CoreV1().Namespaces()},
+			}).Run))
 		}
 	}
 	return jobs
@@ -106,10 +108,11 @@ func namespacedRoles(client kubernetes.Interface) []job {
 func clusterBindings(client kubernetes.Interface) []job {
 	var jobs []job
 	for _, binding := range append(bootstrappolicy.ClusterRoleBindings(), bootstrappolicy.ControllerRoleBindings()...) {
-		jobs = append(jobs, reconcileBinding("clusterrolebinding "+binding.Name, reconciliation.ReconcileRoleBindingOptions{
+		jobs = append(jobs, reconcile("clusterrolebinding "+binding.Name, (&reconciliation.ReconcileRoleBindingOptions{
+			Confirm:     true,
 			RoleBinding: reconciliation.ClusterRoleBindingAdapter{ClusterRoleBinding: &binding},
 			Client:      reconciliation.ClusterRoleBindingClientAdapter{Client: client.RbacV1().ClusterRoleBindings()},
-		}))
+		}).Run))
 	}
 	return jobs
 }
@@ -118,29 +121,19 @@ func namespacedBindings(client kubernetes.Interface) []job {
 	var jobs []job
 	for namespace, bindings := range bootstrappolicy.NamespaceRoleBindings() {
 		for _, binding := range bindings {
-			jobs = append(jobs, reconcileBinding("rolebinding "+namespace+"/"+binding.Name, reconciliation.ReconcileRoleBindingOptions{
+			jobs = append(jobs, reconcile("rolebinding "+namespace+"/"+binding.Name, (&reconciliation.ReconcileRoleBindingOptions{
+				Confirm:     true,
 				RoleBinding: reconciliation.RoleBindingAdapter{RoleBinding: &binding},
 				Client:      reconciliation.RoleBindingClientAdapter{Client: client.RbacV1(), NamespaceClient: client.CoreV1().Namespaces()},
-			}))
+			}).Run))
 		}
 	}
 	return jobs
 }
 
-func reconcileRole(what string, opts reconciliation.ReconcileRoleOptions) job {
-	opts.Confirm = true
+func reconcile[Result any](what string, run func() (Result, error)) job {
 	return func(context.Context) error {
-		if _, err := opts.Run(); err != nil {
-			return fmt.Errorf("reconcile %s: %w", what, err)
-		}
-		return nil
-	}
-}
-
-func reconcileBinding(what string, opts reconciliation.ReconcileRoleBindingOptions) job {
-	opts.Confirm = true
-	return func(context.Context) error {
-		if _, err := opts.Run(); err != nil {
+		if _, err := run(); err != nil {
 			return fmt.Errorf("reconcile %s: %w", what, err)
 		}
 		return nil

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 
-	"github.com/spf13/pflag"
 	"k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	"k8s.io/kubernetes/cmd/kube-controller-manager/app/options"
 
+	"kedge/embedded/flagset"
 	"kedge/pkg/config"
 	"kedge/pkg/lifecycle"
 )
@@ -35,17 +35,9 @@ func run(ctx context.Context, c Config, ready func()) error {
 		return fmt.Errorf("build default options: %w", err)
 	}
 	known, disabled, aliases := app.KnownControllers(), app.ControllersDisabledByDefault(), app.ControllerAliases()
-	fs := pflag.NewFlagSet("kube-controller-manager", pflag.ContinueOnError)
-	sets := opts.Flags(known, disabled, aliases)
-	for _, set := range sets.FlagSets {
-		fs.AddFlagSet(set)
-	}
-	args := append([]string{"--leader-elect=false"}, c.Flags...)
-	for _, a := range c.Args {
-		args = append(args, "--"+a.String())
-	}
-	if err := fs.Parse(args); err != nil {
-		return fmt.Errorf("parse --kube-controller-manager-arg: %w", err)
+	own := append([]string{"--leader-elect=false"}, c.Flags...)
+	if err := flagset.Parse(opts.Flags(known, disabled, aliases), "kube-controller-manager-arg", own, c.Args); err != nil {
+		return err
 	}
 	cfg, err := opts.Config(ctx, known, disabled, aliases)
 	if err != nil {

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 
-	"github.com/spf13/pflag"
 	"k8s.io/kubernetes/cmd/kube-scheduler/app"
 	"k8s.io/kubernetes/cmd/kube-scheduler/app/options"
 
+	"kedge/embedded/flagset"
 	"kedge/pkg/config"
 	"kedge/pkg/lifecycle"
 )
@@ -31,16 +31,9 @@ func New(c Config) lifecycle.Component {
 
 func run(ctx context.Context, c Config, ready func()) error {
 	opts := options.NewOptions()
-	fs := pflag.NewFlagSet("kube-scheduler", pflag.ContinueOnError)
-	for _, set := range opts.Flags.FlagSets {
-		fs.AddFlagSet(set)
-	}
-	args := append([]string{"--leader-elect=false"}, c.Flags...)
-	for _, a := range c.Args {
-		args = append(args, "--"+a.String())
-	}
-	if err := fs.Parse(args); err != nil {
-		return fmt.Errorf("parse --kube-scheduler-arg: %w", err)
+	own := append([]string{"--leader-elect=false"}, c.Flags...)
+	if err := flagset.Parse(*opts.Flags, "kube-scheduler-arg", own, c.Args); err != nil {
+		return err
 	}
 	cfg, sched, err := app.Setup(ctx, opts)
 	if err != nil {
