@@ -3,7 +3,9 @@ package kubelet
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"time"
@@ -75,10 +77,17 @@ func (c Config) server() (*options.KubeletServer, error) {
 	}
 	c.apply(cfg)
 	fs := pflag.NewFlagSet("kubelet", pflag.ContinueOnError)
+	fs.SetOutput(io.Discard) // most flags are deprecated in favour of a file, which nobody has to be told here
 	flags.AddFlags(fs)
 	options.AddKubeletConfigFlags(fs, cfg)
 	if err := fs.Parse(c.flags()); err != nil {
 		return nil, fmt.Errorf("parse --kubelet-arg: %w", err)
+	}
+	if flags.KubeletConfigFile != "" || flags.KubeletDropinConfigDirectory != "" {
+		return nil, errors.New("parse --kubelet-arg: config and config-dir are not read; give each setting as a flag of the kubelet's")
+	}
+	if cfg.SerializeImagePulls { // there is no flag for the other value, and they contradict each other
+		cfg.MaxParallelImagePulls = nil
 	}
 	// The feature gates are process-wide and have been set with the API server's, if there is one here.
 	if err := utilfeature.DefaultMutableFeatureGate.SetFromMap(cfg.FeatureGates); err != nil {
