@@ -202,7 +202,7 @@ func keepOwnKinds(doc *spec3.OpenAPI, name string) {
 		if !ok || len(kinds) < 2 {
 			continue
 		}
-		schema.Extensions[gvkExtension] = slices.DeleteFunc(kinds, func(k any) bool {
+		schema.Extensions[gvkExtension] = slices.DeleteFunc(slices.Clone(kinds), func(k any) bool {
 			gvk, ok := k.(map[string]any)
 			if !ok || gvk["kind"] != "WatchEvent" && gvk["kind"] != "DeleteOptions" {
 				return false
