@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -95,4 +96,32 @@ func TestComponentByCaller(t *testing.T) {
 	expect(t, written, `level=WARN msg="by me" component="this test"
 level=WARN msg="by another" component=kubernetes
 `)
+}
+
+// TestQuiet: what is expected at a start, and everything during a stop, is debug output, whoever derived the logger when.
+func TestQuiet(t *testing.T) {
+	var b bytes.Buffer
+	log, err := New(&b, "info", FormatText)
+	if err != nil {
+		t.Fatal(err)
+	}
+	up := UpstreamFor(For(log, "outer"), "kubelet").With("n", 1)
+	up.Error("Skipping pod synchronization", "err", "container runtime is not up")
+	if b.Len() > 0 {
+		t.Errorf("expected message was logged: %s", b.String())
+	}
+	up.Error("other")
+	if !strings.HasSuffix(b.String(), " level=WARN msg=other component=outer component=kubelet n=1\n") {
+		t.Errorf("log %q", b.String())
+	}
+	b.Reset()
+	Stopping(log)
+	up.Error("connection refused")
+	if b.Len() > 0 {
+		t.Errorf("message during the stop was logged: %s", b.String())
+	}
+	log.Info("kedge's own")
+	if !strings.HasSuffix(b.String(), " level=INFO msg=\"kedge's own\"\n") {
+		t.Errorf("log %q", b.String())
+	}
 }
