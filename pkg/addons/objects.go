@@ -3,6 +3,7 @@ package addons
 import (
 	"bytes"
 	"embed"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -69,7 +70,7 @@ func decode(text []byte) ([]*unstructured.Unstructured, error) {
 	for number := 1; ; number++ {
 		o := &unstructured.Unstructured{}
 		switch err := decoder.Decode(&o.Object); {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return all, nil
 		case err != nil:
 			return nil, fmt.Errorf("parse document %d: %w", number, err)

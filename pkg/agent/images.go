@@ -21,12 +21,12 @@ func (a *Agent) importPause(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read pause image: %w", err)
 	}
-	defer archive.Close() //nolint:errcheck // read only
+	defer archive.Close() // read only
 	c, err := a.client()
 	if err != nil {
 		return err
 	}
-	defer c.Close() //nolint:errcheck // nothing is buffered
+	defer c.Close() // nothing is buffered
 	if _, err := a.importer(c).ImportReader(ctx, archive, true); err != nil {
 		return fmt.Errorf("import %s: %w", ref, err)
 	}
@@ -40,7 +40,7 @@ func (a *Agent) images() lifecycle.Component {
 		if err != nil {
 			return err
 		}
-		defer c.Close() //nolint:errcheck // nothing is buffered
+		defer c.Close() // nothing is buffered
 		return a.importer(c).Run(ctx, ready)
 	})
 }

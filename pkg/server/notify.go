@@ -13,13 +13,13 @@ func takeNotifySocket() func(state string) error {
 	if path == "" {
 		return func(string) error { return nil }
 	}
-	os.Unsetenv("NOTIFY_SOCKET") //nolint:errcheck // fails only for an empty name
+	os.Unsetenv("NOTIFY_SOCKET") // fails only for an empty name
 	return func(state string) error {
 		conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
 		if err != nil {
 			return fmt.Errorf("connect to NOTIFY_SOCKET: %w", err)
 		}
-		defer conn.Close() //nolint:errcheck // a datagram is sent or not
+		defer conn.Close() // a datagram is sent or not
 		if _, err := conn.Write([]byte(state)); err != nil {
 			return fmt.Errorf("write to NOTIFY_SOCKET: %w", err)
 		}

@@ -63,8 +63,13 @@ func serve(ctx context.Context, socket string, handler http.Handler, ready func(
 	select {
 	case <-ctx.Done():
 		err := server.Close()
-		<-done
-		return err
+		if served := <-done; !errors.Is(served, http.ErrServerClosed) {
+			err = errors.Join(err, served)
+		}
+		if err != nil {
+			return fmt.Errorf("close %s: %w", socket, err)
+		}
+		return nil
 	case err := <-done:
 		return fmt.Errorf("serve %s: %w", socket, err)
 	}
@@ -89,7 +94,7 @@ func Fetch(ctx context.Context, socket string) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", socket, err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // read only
+	defer resp.Body.Close() // read only
 	var report Report
 	if err := json.NewDecoder(resp.Body).Decode(&report); err != nil {
 		return nil, fmt.Errorf("read the answer of %s: %w", socket, err)

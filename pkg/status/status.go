@@ -86,7 +86,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	if !r.Healthy {
 		health = "not well"
 	}
-	line := func(format string, args ...any) { fmt.Fprintf(tw, format+"\n", args...) } //nolint:errcheck // reported by Flush
+	line := func(format string, args ...any) { fmt.Fprintf(tw, format+"\n", args...) } // errors are reported by Flush
 	line("health\t%s", health)
 	for _, p := range r.Problems {
 		line("problem\t%s", p)
