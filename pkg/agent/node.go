@@ -18,7 +18,7 @@ import (
 )
 
 // follow watches this machine's Node object: it hands the pod CIDRs to the pod network, keeps the status up to date,
-// and is ready when the node is Ready for the first time.
+// and is ready when the node is Ready for the first time and pods may come.
 func (a *Agent) follow(ctx context.Context, ready func()) error {
 	cfg, err := clientcmd.BuildConfigFromFlags("", a.credentials.Kubeconfig)
 	if err != nil {
@@ -45,7 +45,7 @@ func (a *Agent) follow(ctx context.Context, ready func()) error {
 			}
 			return
 		}
-		if isReady, _ := readiness(node); isReady && reportedSince(node, begin) {
+		if isReady, _ := readiness(node); isReady && reportedSince(node, begin) && schedulable(node) {
 			once.Do(ready)
 		}
 	}
@@ -100,6 +100,11 @@ func readiness(node *corev1.Node) (bool, string) {
 		}
 	}
 	return false, "the kubelet has not reported yet"
+}
+
+// schedulable tells whether the taint that keeps pods from a node that is not ready has been taken away.
+func schedulable(node *corev1.Node) bool {
+	return !slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool { return t.Key == corev1.TaintNodeNotReady })
 }
 
 // reportedSince tells whether the kubelet of this process has reported: a Node keeps what a former one said.

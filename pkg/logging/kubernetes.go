@@ -53,6 +53,7 @@ func expected() []string {
 		"Unable to register mirror pod because node is not registered yet",
 		"Image garbage collection failed once.",
 		"Skipping pod synchronization",
+		"Error updating node status, will retry",
 		"Failed to get node when trying to set owner ref to the node lease",
 		"Failed to read data from checkpoint",
 		"eviction manager: failed to check if we have separate container filesystem",
