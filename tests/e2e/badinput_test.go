@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -143,80 +142,4 @@ func fullDisk(t *testing.T, n *node) {
 	code, said := n.failing(t, host.Spec{Args: []string{"server"}})
 	expectError(t, code, said, 1, "disk", "free", dataDir)
 	n.Must(t, "umount", dataDir)
-}
-
-// TestDamage breaks, one by one, what a stopped server needs, and expects to be told which file it is.
-func TestDamage(t *testing.T) {
-	n := boot(t)
-	if code, _ := n.terminate(t); code != 0 {
-		t.Fatalf("exit status %d", code)
-	}
-	for _, c := range []struct {
-		name, file string
-		damage     func([]byte) []byte
-		words      []string
-	}{
-		{"authority's certificate", "server/tls/kubernetes-ca.crt", half, []string{`kubernetes-ca\.crt`}},
-		{"authority's key", "server/tls/etcd-ca.key", garbage, []string{`etcd-ca\.key`}},
-		{"missing authority", "server/tls/front-proxy-ca.crt", nil, []string{`front-proxy-ca\.crt`}},
-		{"service account key", "server/tls/service-account.key", garbage, []string{`service-account\.key`}},
-		{"etcd's database", "server/db/etcd/member/snap/db", garbage, []string{"db/etcd"}},
-		{"etcd's log", walFile(t, n), garbage, []string{"db/etcd"}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			file := filepath.Join(n.Path(dataDir), c.file)
-			good, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if c.damage == nil {
-				err = os.Remove(file)
-			} else {
-				err = os.WriteFile(file, c.damage(good), 0o600)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			code, said := n.failing(t, host.Spec{Args: []string{"server"}})
-			expectError(t, code, said, 1, c.words...)
-			if err := os.WriteFile(file, good, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		})
-	}
-	t.Run("leaf", func(t *testing.T) {
-		file := filepath.Join(n.Path(dataDir), "server/tls/apiserver.crt")
-		if err := os.WriteFile(file, []byte("gone bad\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		n.start(t)
-		n.waitReady(t)
-		if !strings.Contains(n.log(t), "apiserver.crt") {
-			t.Error("a damaged leaf was replaced without a word")
-		}
-	})
-}
-
-func half(b []byte) []byte { return b[:len(b)/2] }
-
-func garbage(b []byte) []byte {
-	out := make([]byte, len(b))
-	for i := range out {
-		out[i] = byte(i * 37)
-	}
-	return out
-}
-
-// walFile is the name, below the data directory, of etcd's first write-ahead log.
-func walFile(t *testing.T, n *node) string {
-	t.Helper()
-	found, err := filepath.Glob(n.Path(dataDir + "/server/db/etcd/member/wal/*.wal"))
-	if err != nil || len(found) == 0 {
-		t.Fatalf("no log of etcd: %v", err)
-	}
-	rel, err := filepath.Rel(n.Path(dataDir), found[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return rel
 }

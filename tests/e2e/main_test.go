@@ -29,12 +29,12 @@ func run(m *testing.M) int {
 	if os.Getenv(binVariable) == "" || os.Getuid() != 0 {
 		return m.Run() // every test skips itself
 	}
-	dir, err := os.MkdirTemp("", "kedge-e2e-images-")
+	dir, remove, err := host.Scratch()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "make directory for images:", err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
+	defer remove() //nolint:errcheck // the next run removes it
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	archive := filepath.Join(dir, "test.tar")

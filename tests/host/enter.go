@@ -3,7 +3,6 @@ package host
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 
 	"golang.org/x/sys/unix"
@@ -30,7 +29,6 @@ type place struct {
 	net     *os.File // the network namespace
 	init    *os.File // pidfd of PID 1
 	cgroups []string
-	v2      string // the cgroup v2 directory among cgroups, "" for none
 	home    string
 }
 
@@ -44,24 +42,11 @@ func (p *place) inNet(fn func() error) error {
 	})
 }
 
-// inside runs fn on a thread in all of the place's namespaces and cgroup v1 hierarchies; processes it starts inherit them.
-func (p *place) inside(fn func() error) error {
+// inPIDs runs fn on a thread whose children are in the place's PID namespace.
+func (p *place) inPIDs(fn func() error) error {
 	return onThread(func() error {
-		for _, dir := range p.cgroups {
-			if dir == p.v2 {
-				continue
-			}
-			if err := os.WriteFile(filepath.Join(dir, "tasks"), []byte("0"), 0); err != nil {
-				return fmt.Errorf("enter cgroup %s: %w", dir, err)
-			}
-		}
-		// A thread may change its mount namespace only when it does not share its root with others.
-		if err := unix.Unshare(unix.CLONE_FS); err != nil {
-			return fmt.Errorf("unshare file system attributes: %w", err)
-		}
-		const all = unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWNET | unix.CLONE_NEWPID | unix.CLONE_NEWCGROUP
-		if err := unix.Setns(int(p.init.Fd()), all); err != nil {
-			return fmt.Errorf("enter namespaces of the host: %w", err)
+		if err := unix.Setns(int(p.init.Fd()), unix.CLONE_NEWPID); err != nil {
+			return fmt.Errorf("enter PID namespace: %w", err)
 		}
 		return fn()
 	})

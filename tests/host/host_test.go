@@ -59,6 +59,9 @@ func TestProcesses(t *testing.T) {
 	if want := (Result{Stdout: "in\n", Stderr: "err\n", Code: 3}); r != want {
 		t.Errorf("got %+v, want %+v", r, want)
 	}
+	if r := h.Run(t.Context(), Spec{Args: []string{"id", "-u"}, User: 65534}); r.Stdout != "65534\n" {
+		t.Errorf("as another user: %+v", r)
+	}
 	if r := h.Exec(t.Context(), "no-such-program"); r.Err == nil || r.Code != -1 {
 		t.Errorf("a missing program gave %+v", r)
 	}

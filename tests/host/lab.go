@@ -2,13 +2,11 @@ package host
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 )
 
@@ -88,12 +86,11 @@ func newLab(options []Options) (*Lab, error) {
 	if lab.all, err = hierarchies(); err != nil {
 		return nil, err
 	}
-	id := strings.ToLower(rand.Text()[:8])
-	lab.tag = prefix() + id
+	lab.tag = newTag()
 	if lab.dir, lab.lock, err = makeLabDir(lab.tag); err != nil {
 		return nil, err
 	}
-	number := subnet(id[0]) // hosts of different labs never meet, so any number will do
+	number := subnet(lab.tag[len(lab.tag)-1]) // hosts of different labs never meet, so any number will do
 	sw, err := lab.powerOn(bootConfig{Name: "switch", Bare: true}, lab.dir, func(ns *os.File) error { return buildSwitch(ns, number) })
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("build switch: %w", err), lab.Close())

@@ -186,6 +186,41 @@ func TestKilledRunIsSwept(t *testing.T) {
 	}
 }
 
+// TestSweepOfCgroupsWithoutDirectory has a killed run whose directory somebody else has removed.
+func TestSweepOfCgroupsWithoutDirectory(t *testing.T) {
+	NewLab(t, 1) // alive, and not to be touched
+	all, err := hierarchies()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag := newTag()
+	dirs, err := makeCgroups(all, tag, "host1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := take(t, nil)
+	if err := sweep(); err != nil {
+		t.Fatal(err)
+	}
+	if fresh := take(t, nil); before.String() != fresh.String() {
+		t.Errorf("what is a minute old at most may be in the making, but was removed: before\n%s\nafter\n%s", before, fresh)
+	}
+	old := time.Now().Add(-time.Hour)
+	for _, d := range dirs {
+		if err := os.Chtimes(filepath.Dir(d), old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := sweep(); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range take(t, nil).Cgroups {
+		if strings.Contains(c, tag) {
+			t.Errorf("still there: %s", c)
+		}
+	}
+}
+
 // TestSweepSparesTheLiving makes a second lab while the first one is in use.
 func TestSweepSparesTheLiving(t *testing.T) {
 	first := NewLab(t, 1)

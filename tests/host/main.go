@@ -14,6 +14,7 @@ import (
 
 const (
 	argSetup = "kedge-host-setup" // argv[0] of a host's first process until its namespaces are complete
+	argExec  = "kedge-host-exec"  // argv[0] of a process on its way into a host
 	argInit  = "kedge-host-init"  // argv[0] of a host's PID 1 from then on
 
 	fdConfig = 3 // a JSON document, then silence; it closes when the owner of the host is gone
@@ -26,6 +27,8 @@ func Main() {
 	switch os.Args[0] {
 	case argSetup:
 		os.Exit(setupMain())
+	case argExec:
+		os.Exit(execMain())
 	case argInit:
 		os.Exit(initMain())
 	}

@@ -49,11 +49,8 @@ func (l *Lab) powerOn(cfg bootConfig, home string, wire func(ns *os.File) error)
 // useCgroups says where processes that are started later belong.
 func (p *power) useCgroups(all []hierarchy, bare bool) {
 	for i, dir := range p.root {
-		if all[i].V2 {
-			if len(all) == 1 && !bare {
-				dir = filepath.Join(dir, leafCgroup)
-			}
-			p.v2 = dir
+		if all[i].V2 && len(all) == 1 && !bare {
+			dir = filepath.Join(dir, leafCgroup)
 		}
 		p.cgroups = append(p.cgroups, dir)
 	}

@@ -10,8 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
-	"time"
 )
 
 // Spec says what to start. The environment is PATH and HOME plus Env; nothing of the test's own is inherited.
@@ -52,6 +50,7 @@ func tail(s string) string {
 // Process is a running process of a host or of the switch.
 type Process struct {
 	cmd  *exec.Cmd
+	args []string
 	done chan struct{}
 	err  error // of Wait, valid after done
 }
@@ -71,46 +70,8 @@ func (p *Process) Wait(ctx context.Context) (int, error) {
 	case <-p.done:
 		return p.cmd.ProcessState.ExitCode(), nil
 	case <-ctx.Done():
-		return -1, fmt.Errorf("wait for %s: %w", p.cmd.Args[0], ctx.Err())
+		return -1, fmt.Errorf("wait for %s: %w", p.args[0], ctx.Err())
 	}
-}
-
-func (p *place) start(ctx context.Context, s Spec) (*Process, error) {
-	proc := &Process{done: make(chan struct{})}
-	var group *os.File // only a whole process can enter a cgroup of v2, at its birth
-	if p.v2 != "" {
-		var err error
-		if group, err = os.Open(p.v2); err != nil {
-			return nil, fmt.Errorf("open cgroup of the host: %w", err)
-		}
-		defer group.Close()
-	}
-	err := p.inside(func() error {
-		cmd := exec.CommandContext(ctx, s.Args[0], s.Args[1:]...)
-		cmd.Env = append([]string{"PATH=" + path, "HOME=" + p.home, "LANG=C.UTF-8"}, s.Env...)
-		cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = s.Dir, s.Stdin, s.Stdout, s.Stderr
-		if cmd.Dir == "" {
-			cmd.Dir = "/"
-		}
-		cmd.WaitDelay = 5 * time.Second
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-		if s.User != 0 {
-			cmd.SysProcAttr.Credential = &syscall.Credential{Uid: s.User, Gid: s.User}
-		}
-		if group != nil {
-			cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(group.Fd())
-		}
-		proc.cmd = cmd
-		return cmd.Start()
-	})
-	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", strings.Join(s.Args, " "), err)
-	}
-	go func() {
-		proc.err = proc.cmd.Wait()
-		close(proc.done)
-	}()
-	return proc, nil
 }
 
 func (p *place) run(ctx context.Context, s Spec) Result {

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -16,6 +17,19 @@ func prefix() string {
 	name := strings.TrimSuffix(filepath.Base(os.Args[0]), ".test")
 	return "kedge-host-" + name + "-"
 }
+
+// Scratch makes a directory that outlives neither the caller, who removes it, nor a killed test binary for long:
+// the next run removes it.
+func Scratch() (dir string, remove func() error, err error) {
+	if err := sweep(); err != nil {
+		return "", nil, fmt.Errorf("remove what a killed run left: %w", err)
+	}
+	dir, lock, err := makeLabDir(newTag())
+	return dir, func() error { return removeLabDir(dir, lock) }, err
+}
+
+// newTag names a lab or scratch directory.
+func newTag() string { return prefix() + strings.ToLower(rand.Text()[:8]) }
 
 // makeLabDir makes the directory of a lab, with a lock in it that is held as long as this process lives.
 func makeLabDir(tag string) (string, *os.File, error) {
