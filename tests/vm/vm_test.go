@@ -27,14 +27,20 @@ func TestVirtualMachine(t *testing.T) {
 	if bin == "" || os.Getuid() != 0 {
 		t.Skip("needs root and KEDGE_BIN, the path of the executable")
 	}
-	for _, tool := range []string{"qemu-system-x86_64", "mke2fs", "depmod", "cpio", "/bin/busybox"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("needs %s: %v", tool, err)
-		}
-	}
+	needTools(t)
 	dir := t.TempDir()
-	k := debianKernel(t)
-	found := runMachine(t, k.image, initrd(t, k, dir), disk(t, k, bin, dir))
+	img, err := image.Build(t.Context(), dir)
+	archive := filepath.Join(dir, "test.tar")
+	if err == nil {
+		err = image.Write(archive, image.DockerSave, map[string]v1.Image{image.Name: img})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := runMachine(t, dir, map[string]string{
+		"bin/kedge": bin, "var/lib/kedge/images/test.tar": archive,
+		"test/run.sh": "testdata/run.sh", "test/pod.yaml": "testdata/pod.yaml", "test/hungry.yaml": "testdata/hungry.yaml",
+	})
 	for key, want := range map[string]string{
 		"date":           "2024", // the machine's clock is wrong and stays so
 		"modules_before": "0",
@@ -67,30 +73,56 @@ func TestVirtualMachine(t *testing.T) {
 	t.Logf("node ready after %s s, stopped in %s s", found["ready_seconds"], found["stop_seconds"])
 }
 
-// disk makes the machine's disk: busybox, kedge, its modules, the test and an image archive.
-func disk(t *testing.T, k kernel, bin, dir string) string {
+// TestHosts runs the tests of tests/host, whose hosts must also work on cgroup v2 with delegation.
+func TestHosts(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root, as the other test of the virtual machine")
+	}
+	needTools(t)
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "host.test")
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-c", "-o", binary, "kedge/tests/host")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build tests: %v\n%s", err, out)
+	}
+	if found := runMachine(t, dir, map[string]string{"bin/host.test": binary, "test/run.sh": "testdata/hosts.sh"}); found["passed"] == "0" {
+		t.Error("no test was run")
+	}
+}
+
+func needTools(t *testing.T) {
+	t.Helper()
+	for _, tool := range []string{"qemu-system-x86_64", "mke2fs", "depmod", "cpio", "/bin/busybox"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("needs %s: %v", tool, err)
+		}
+	}
+}
+
+// disk makes the machine's disk: busybox, the kernel's modules, and files by their names below the root directory.
+func disk(t *testing.T, k kernel, dir string, files map[string]string) string {
 	t.Helper()
 	root := filepath.Join(dir, "root")
-	for _, d := range []string{"proc", "sys", "dev", "run", "tmp", "etc", "lib", "root", "sbin", "var/log", "var/lib/kedge/images"} {
+	for _, d := range []string{"proc", "sys", "dev", "run", "tmp", "etc", "lib", "mnt", "root", "sbin", "var/log"} {
 		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
 	install(t, "/bin/busybox", filepath.Join(root, "bin", "busybox"))
+	links := map[string]string{"sbin/modprobe": "../bin/busybox"} // where the kernel looks for it
 	for applet := range strings.FieldsSeq(command(t, "", "/bin/busybox", "--list")) {
-		if applet != "busybox" {
-			if err := os.Symlink("busybox", filepath.Join(root, "bin", applet)); err != nil {
-				t.Fatal(err)
-			}
+		links["bin/"+applet] = "busybox"
+	}
+	delete(links, "bin/busybox")
+	for name, target := range links {
+		if err := os.Symlink(target, filepath.Join(root, name)); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if err := os.Symlink("../bin/busybox", filepath.Join(root, "sbin", "modprobe")); err != nil { // where the kernel looks for it
-		t.Fatal(err)
-	}
-	install(t, bin, filepath.Join(root, "bin", "kedge"))
 	install(t, "testdata/init.sh", filepath.Join(root, "sbin", "init"))
-	for _, file := range []string{"run.sh", "pod.yaml", "hungry.yaml"} {
-		install(t, filepath.Join("testdata", file), filepath.Join(root, "test", file))
+	for name, from := range files {
+		install(t, from, filepath.Join(root, name))
 	}
 	for file, text := range map[string]string{
 		"hosts": "127.0.0.1 localhost\n", "resolv.conf": "", "passwd": "root:x:0:0:root:/root:/bin/sh\n", "group": "root:x:0:\n",
@@ -100,28 +132,22 @@ func disk(t *testing.T, k kernel, bin, dir string) string {
 		}
 	}
 	command(t, "", "cp", "-a", filepath.Dir(k.modules), filepath.Join(root, "lib"))
-	img, err := image.Build(t.Context(), dir)
-	if err == nil {
-		err = image.Write(filepath.Join(root, "var/lib/kedge/images/test.tar"), image.DockerSave, map[string]v1.Image{image.Name: img})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
 	out := filepath.Join(dir, "disk.img")
 	command(t, "", "mke2fs", "-q", "-t", "ext4", "-d", root, out, diskSize)
 	return out
 }
 
-// runMachine runs the machine until it powers itself off and returns the results it printed.
-func runMachine(t *testing.T, kernel, initrd, disk string) map[string]string {
+// runMachine runs a machine with files on its disk until it powers itself off and returns the results it printed.
+func runMachine(t *testing.T, dir string, files map[string]string) map[string]string {
 	t.Helper()
+	k := debianKernel(t)
 	ctx, cancel := context.WithTimeout(t.Context(), runLimit)
 	defer cancel()
-	accel, cpu := "tcg,thread=multi", "Westmere" // a newer processor only makes the emulation slower
+	const accel, cpu = "tcg,thread=multi", "Westmere" // a newer processor only makes the emulation slower
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-machine", "q35", "-accel", accel, "-cpu", cpu, "-smp", "2", "-m", "2048",
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio", "-rtc", "base=2024-01-01T00:00:00",
 		"-netdev", "user,id=net,restrict=on", "-device", "virtio-net-pci,netdev=net,romfile=",
-		"-kernel", kernel, "-initrd", initrd, "-drive", "file="+disk+",format=raw,if=virtio,cache=unsafe",
+		"-kernel", k.image, "-initrd", initrd(t, k, dir), "-drive", "file="+disk(t, k, dir, files)+",format=raw,if=virtio,cache=unsafe",
 		"-append", "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable random.trust_cpu=on")
 	cmd.Stderr = os.Stderr
 	console, err := cmd.StdoutPipe()
