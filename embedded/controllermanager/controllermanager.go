@@ -4,9 +4,15 @@ package controllermanager
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
+	"strings"
+	"time"
 
+	apiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	"k8s.io/kubernetes/cmd/kube-controller-manager/app/options"
 
@@ -22,7 +28,17 @@ type Config struct {
 	Log   *slog.Logger
 }
 
-// New returns the controller manager as a component. It must start after the API server is ready.
+const (
+	// builtInterval is how often the manager's health page is read until it lists its controllers; upstream has no
+	// other sign of it.
+	builtInterval = 20 * time.Millisecond
+	// lastBuilt is a line of the health page; all controllers' lines appear at once.
+	lastBuilt = "[+]serviceaccount-token-controller ok"
+)
+
+// New returns the controller manager as a component. It must start after the API server is ready. It is ready when all
+// controllers are built: three of them initialize the CSI volume plug-in, which keeps the node's name in package state
+// that the kubelet of the same process shares and must be the last to set.
 func New(c Config) lifecycle.Component {
 	return lifecycle.Func("controller-manager", func(ctx context.Context, ready func()) error {
 		return run(ctx, c, ready)
@@ -43,9 +59,53 @@ func run(ctx context.Context, c Config, ready func()) error {
 	if err != nil {
 		return fmt.Errorf("build configuration: %w", err)
 	}
-	ready()
+	go func() {
+		if waitBuilt(ctx, cfg.SecureServing) {
+			ready()
+		}
+	}()
 	if err := app.Run(ctx, cfg.Complete()); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("run: %w", err)
 	}
 	return nil
+}
+
+// waitBuilt reads the health page until the controllers are on it.
+func waitBuilt(ctx context.Context, serving *apiserver.SecureServingInfo) bool {
+	if serving == nil || serving.Listener == nil {
+		return true // --secure-port=0: there is nothing to ask
+	}
+	// The listener is this process's own, and nothing secret is asked or answered.
+	insecure := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // see above
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: insecure, DisableKeepAlives: true}, Timeout: time.Second}
+	page := "https://" + serving.Listener.Addr().String() + "/healthz?verbose"
+	tick := time.NewTicker(builtInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+		if text, err := read(ctx, client, page); err == nil && strings.Contains(text, lastBuilt) {
+			return true
+		}
+	}
+}
+
+func read(ctx context.Context, client *http.Client, page string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, page, nil)
+	if err != nil {
+		return "", fmt.Errorf("build request: %w", err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return "", fmt.Errorf("read health page: %w", err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // read only
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return "", fmt.Errorf("read health page: %w", err)
+	}
+	return string(text), nil
 }

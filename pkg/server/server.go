@@ -35,6 +35,9 @@ type server struct {
 // Run runs a server until ctx ends or a part of it cannot go on.
 func Run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	s := &server{cfg: cfg, log: log, started: time.Now(), recorder: status.NewRecorder(version.Components())}
+	if uid := os.Geteuid(); uid != 0 {
+		return fmt.Errorf("start server: kedge runs as user %d; it needs root, for containers and their network", uid)
+	}
 	notify := takeNotifySocket()
 	held, err := lock.Acquire(cfg.Layout.Lock(), "kedge server")
 	if err != nil {
@@ -76,11 +79,11 @@ func (s *server) parts() lifecycle.Component {
 			s.runtime(),
 		),
 		lifecycle.Parallel("cluster",
-			s.controllerManager(),
 			s.scheduler(),
 			s.addons(),
 			lifecycle.Deferred("certificates renewal", func() (lifecycle.Component, error) { return pki.Renewer(s.certificates), nil }),
-			s.workloads(),
+			// The kubelet comes after the controllers are built; embedded/controllermanager says why.
+			lifecycle.Sequence("controllers and node", s.controllerManager(), s.workloads()),
 			settleMemory(),
 		),
 	)
