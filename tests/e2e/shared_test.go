@@ -28,6 +28,7 @@ func TestNode(t *testing.T) {
 		{"hostport", testHostPort},
 		{"images", testImages},
 		{"certificates", testCertificates},
+		{"csi", testCSI},
 	} {
 		if !t.Run(c.name, func(t *testing.T) { c.test(t, n) }) && c.name == "kubectl" {
 			t.Fatal("no pod runs: nothing else can")
