@@ -10,6 +10,7 @@ import (
 	"iter"
 	"log/slog"
 	"path/filepath"
+	"runtime"
 	"slices"
 
 	"github.com/containerd/containerd/v2/cmd/containerd/server"
@@ -17,6 +18,7 @@ import (
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/plugin"
 	"github.com/containerd/plugin/registry"
+	"github.com/sirupsen/logrus"
 
 	"kedge/pkg/lifecycle"
 )
@@ -54,6 +56,7 @@ func run(ctx context.Context, c Config, ready func()) error {
 	if err := cleanTemporaryMounts(ctx, c, cfg.Root); err != nil {
 		return err
 	}
+	fatal := catchFatal()
 	// Plugins keep the context they are created with; it must outlive the request to stop, or the CRI would be
 	// torn down while its last calls are answered.
 	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -71,10 +74,33 @@ func run(ctx context.Context, c Config, ready func()) error {
 	select {
 	case <-served:
 		ready()
+	case <-fatal:
+		return errFatal
 	case <-ctx.Done():
+		return nil
 	}
-	<-ctx.Done()
-	return nil
+	select {
+	case <-fatal:
+		return errFatal
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+var errFatal = errors.New("a part of containerd gave up; the message before says why")
+
+// catchFatal keeps containerd from ending the process, as it does when a socket cannot be served, also because the server
+// was stopped while it started. The goroutine that gave up ends, and the channel tells.
+func catchFatal() <-chan struct{} {
+	fatal := make(chan struct{}, 1)
+	logrus.StandardLogger().ExitFunc = func(int) {
+		select {
+		case fatal <- struct{}{}:
+		default:
+		}
+		runtime.Goexit()
+	}
+	return fatal
 }
 
 // cleanTemporaryMounts removes what an interrupted unpacking left mounted.

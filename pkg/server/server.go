@@ -84,7 +84,7 @@ func (s *server) parts() lifecycle.Component {
 			lifecycle.Deferred("certificates renewal", func() (lifecycle.Component, error) { return pki.Renewer(s.certificates), nil }),
 			// The kubelet comes after the controllers are built; embedded/controllermanager says why.
 			lifecycle.Sequence("controllers and node", s.controllerManager(), s.workloads()),
-			settleMemory(),
+			comeToRest(s.log),
 		),
 	)
 }
