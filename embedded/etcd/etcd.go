@@ -27,7 +27,7 @@ import (
 const (
 	batchInterval = 30 * time.Second
 	batchLimit    = 500 // writes; each read after a write copies what is pending
-	tick          = 100 * time.Millisecond
+	tick          = 60 * time.Millisecond
 	electionTicks = 5 // a lone member waits one to six ticks before it elects itself
 	quotaBytes    = 8 << 30
 	slowRequest   = 500 * time.Millisecond // logged as a warning; flash stalls that long
