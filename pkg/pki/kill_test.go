@@ -36,7 +36,7 @@ func TestKill(t *testing.T) {
 func killAt(t *testing.T, o Options, files int) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestKill$")
-	cmd.Env = append(os.Environ(), killedDir+"="+dataDir(o))
+	cmd.Env = append(os.Environ(), killedDir+"="+dataDir(o), "TMPDIR="+t.TempDir()) // a killed process leaves its own
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

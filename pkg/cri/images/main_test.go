@@ -108,12 +108,17 @@ func needContainerd(t *testing.T) *runtimeUnderTest {
 }
 
 // Every key is known, nothing is migrated, and all plugins load but those that the machine or the test cannot have.
+// The other tests use the same daemon: its listing of ingests can meet one of theirs which has no ref yet, or no more, and
+// says so as an error; that is about its content, not about its configuration.
 func TestConfigurationIsUnderstood(t *testing.T) {
 	text, err := os.ReadFile(needContainerd(t).log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, "failed to read ingest ref") {
+			continue
+		}
 		for _, bad := range []string{"unknown key", "igrated", "deprecated", "failed to load plugin", "level=error"} {
 			if strings.Contains(line, bad) {
 				t.Error(line)
