@@ -25,7 +25,7 @@ const (
 
 // timerSlack is how late a timer of an idle process may be, so that the kernel can handle many with one wake-up
 // (PR_SET_TIMERSLACK in prctl(2); 50 µs otherwise). Hundreds of upstream's timers go off each second for nothing.
-const timerSlack = 20 * time.Millisecond
+const timerSlack = 40 * time.Millisecond
 
 // settleAfter is how long after the start the heap is expected to have its final shape: informers have synced.
 const settleAfter = 15 * time.Second
