@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"kedge/embedded/coredns"
 	"kedge/embedded/kubelet"
@@ -40,11 +41,16 @@ type Agent struct {
 	Options
 	credentials Credentials
 	network     *cni.Network
-	networkUp   chan struct{} // closed when the node's part of the pod network is set up
+	networkUp   chan struct{}              // closed when the node's part of the pod network is set up
+	informers   func() (*informers, error) // the same for all callers
 }
 
 // New returns the node that options describe.
-func New(o Options) *Agent { return &Agent{Options: o, networkUp: make(chan struct{})} }
+func New(o Options) *Agent {
+	a := &Agent{Options: o, networkUp: make(chan struct{})}
+	a.informers = sync.OnceValues(a.newInformers)
+	return a
+}
 
 // SetCredentials must be called before Workloads starts.
 func (a *Agent) SetCredentials(c Credentials) { a.credentials = c }
@@ -63,6 +69,7 @@ func (a *Agent) Runtime() lifecycle.Component {
 // It is ready when the node is.
 func (a *Agent) Workloads() lifecycle.Component {
 	return lifecycle.Sequence("workloads", lifecycle.Deferred("pod network", a.podNetwork), lifecycle.Parallel("pods",
+		a.watches(),
 		a.images(),
 		lifecycle.Deferred("kubelet", a.kubelet),
 		a.nameServer(),

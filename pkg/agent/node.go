@@ -9,10 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"kedge/pkg/status"
 )
@@ -20,22 +17,16 @@ import (
 // follow watches this machine's Node object: it hands the pod CIDRs to the pod network, keeps the status up to date,
 // and is ready when the node is Ready for the first time and pods may come.
 func (a *Agent) follow(ctx context.Context, ready func()) error {
-	cfg, err := clientcmd.BuildConfigFromFlags("", a.credentials.Kubeconfig)
+	shared, err := a.informers()
 	if err != nil {
-		return fmt.Errorf("load node's credentials: %w", err)
-	}
-	client, err := kubernetes.NewForConfig(cfg)
-	if err != nil {
-		return fmt.Errorf("create client: %w", err)
+		return err
 	}
 	begin := time.Now().Truncate(time.Second) // the resolution of times in the API
-	self := fields.OneTermEqualSelector("metadata.name", a.Config.NodeName)
-	source := cache.NewListWatchFromClient(client.CoreV1().RESTClient(), "nodes", corev1.NamespaceAll, self)
 	failed := make(chan error, 1)
 	var once sync.Once
 	update := func(obj any) {
 		node, ok := obj.(*corev1.Node)
-		if !ok {
+		if !ok || node.Name != a.Config.NodeName {
 			return
 		}
 		if err := a.observe(node); err != nil {
@@ -49,16 +40,13 @@ func (a *Agent) follow(ctx context.Context, ready func()) error {
 			once.Do(ready)
 		}
 	}
-	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
-		ListerWatcher: source,
-		ObjectType:    &corev1.Node{},
-		Handler:       cache.ResourceEventHandlerFuncs{AddFunc: update, UpdateFunc: func(_, obj any) { update(obj) }},
-	})
-	stopped := make(chan struct{})
-	go func() { defer close(stopped); informer.RunWithContext(ctx) }()
+	handler, err := shared.nodes.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: update, UpdateFunc: func(_, obj any) { update(obj) }})
+	if err != nil {
+		return fmt.Errorf("follow node %s: %w", a.Config.NodeName, err)
+	}
+	defer shared.nodes.RemoveEventHandler(handler) //nolint:errcheck // fails for handlers of other informers only
 	select {
 	case <-ctx.Done():
-		<-stopped
 		return nil
 	case err := <-failed:
 		return err
