@@ -2,7 +2,9 @@
 // its backends (pkg/network/proxy/ipvs, pkg/network/proxy/nftables) apply it; nobody else imports it.
 //
 // Invariants: values are immutable once they have been handed to a backend, so that an old and a new one can be compared;
-// every slice is sorted and without duplicates, so that equal wishes are equal values; all addresses of a Service are of one family.
+// every slice is sorted and without duplicates, so that equal wishes are equal values; all addresses of a Service are of one family;
+// ranges of Sources do not overlap; of all Services that a backend is told of, no two have a frontend in common (protocol, port and
+// address, or no address): the proxy leaves it out in all but one. The address of one may still be among Node.NodePortAddresses.
 //
 // # How a connection to a service is handled
 //
