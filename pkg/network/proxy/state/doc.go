@@ -13,5 +13,7 @@
 // endpoint at all, and drops silently when endpoints exist elsewhere but the traffic policy keeps the connection from them.
 //
 // The source address is replaced by one of the node's in exactly these cases: the pod reaches itself (hairpin); the
-// connection comes from outside the cluster's CIDRs, unless Frontend.KeepSource; this node itself reaches a pod of another node.
+// connection comes from outside the cluster's CIDRs, unless Frontend.KeepSource; this node itself reaches a pod of another node;
+// a pod of another node, which uses a node port of this one, is sent to an endpoint that is not on this node, which would else
+// answer past this node.
 package state

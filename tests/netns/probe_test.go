@@ -1,0 +1,115 @@
+package netns
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"kedge/tests/netns/space"
+)
+
+const (
+	answerLimit  = 5 * time.Second        // for what must be answered: generous, for machines that are busy
+	refusalLimit = 900 * time.Millisecond // for what must be refused at once: before the kernel sends a SYN again
+	dropLimit    = 300 * time.Millisecond // for what must be dropped: an answer would be there
+	manyTries    = 60                     // with up to four endpoints, one of them is not met once in 10^7 runs
+)
+
+// nothing is wanted where it does not matter how a connection fails: refused, dropped or without a way.
+const nothing = "nothing"
+
+// probe is a question from one name to another, in both families, and its answer.
+type probe struct {
+	from string
+	to   string // network, then name or service, then port: "tcp web:80"
+	want string // "b from a" is pod b, which saw a as the client; several answers are sorted and separated by ", "
+}
+
+// check asks every probe in both families.
+func (w *world) check(t *testing.T, probes ...probe) {
+	t.Helper()
+	for v6 := range 2 {
+		w.checkFamily(t, v6, probes...)
+	}
+}
+
+func (w *world) checkFamily(t *testing.T, v6 int, probes ...probe) {
+	t.Helper()
+	for _, p := range probes {
+		if got := w.ask(t, v6, p); got != p.want {
+			t.Errorf("IPv%d, %s to %s: %q, want %q", 4+2*v6, p.from, p.to, got, p.want)
+		}
+	}
+}
+
+// ask asks until every answer was seen that is wanted, or many times if there may be others.
+func (w *world) ask(t *testing.T, v6 int, p probe) string {
+	t.Helper()
+	limit, tries := answerLimit, 1
+	switch {
+	case p.want == space.Refused:
+		limit = refusalLimit
+	case p.want == space.Dropped, p.want == nothing:
+		limit = dropLimit
+	case strings.Contains(p.want, ", "):
+		tries = manyTries
+	}
+	network, target := w.target(t, v6, p.to)
+	seen := map[string]bool{}
+	for range tries {
+		answer := w.readable(w.in[p.from].Ask(network, w.source(v6, p.from), target, limit))
+		if p.want == nothing && slices.Contains([]string{space.Refused, space.Dropped, space.Unreachable}, answer) {
+			answer = nothing
+		}
+		seen[answer] = true
+	}
+	var all []string
+	for answer := range seen {
+		all = append(all, answer)
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}
+
+// source is the address that a name's connections come from: the kernel's choice but where several names share a namespace.
+func (w *world) source(v6 int, from string) netip.AddrPort {
+	if from == "node" {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(w.names[from][v6], 0)
+}
+
+// target resolves what a probe or connection is sent to.
+func (w *world) target(t *testing.T, v6 int, to string) (network, address string) {
+	t.Helper()
+	network, rest, _ := strings.Cut(to, " ")
+	name, port, ok := strings.Cut(rest, ":")
+	addresses, known := w.names[name]
+	if !ok || !known {
+		t.Fatalf("no such target: %q", to)
+	}
+	if addresses[v6].Is6() {
+		return network, "[" + addresses[v6].String() + "]:" + port
+	}
+	return network, addresses[v6].String() + ":" + port
+}
+
+// readable writes names for addresses; all of the node's own are "node".
+func (w *world) readable(answer string) string {
+	server, client, ok := strings.Cut(answer, " ")
+	address, err := netip.ParseAddr(client)
+	if !ok || err != nil {
+		return answer
+	}
+	for name, addresses := range w.names {
+		if slices.Contains(addresses[:], address) {
+			client = strings.TrimRight(name, "23")
+			if strings.HasPrefix(name, "outside") {
+				client = name
+			}
+		}
+	}
+	return server + " from " + client
+}

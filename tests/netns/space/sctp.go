@@ -1,0 +1,105 @@
+package space
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// HasSCTP says whether the kernel has SCTP, and why not.
+func HasSCTP() error {
+	fd, err := socketSCTP(false)
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
+}
+
+// socketSCTP makes a socket in one-to-one style (RFC 6458 section 4), which is used like one of TCP.
+func socketSCTP(v6 bool) (int, error) {
+	family := unix.AF_INET
+	if v6 {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_SCTP)
+	if err != nil {
+		return 0, fmt.Errorf("make an SCTP socket: %w", err)
+	}
+	return fd, nil
+}
+
+func listen(network, address string) (net.Listener, error) {
+	if network != "sctp" {
+		return net.Listen(network, address)
+	}
+	at, err := parse(address)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := socketSCTP(at.Addr().Is6())
+	if err != nil {
+		return nil, err
+	}
+	file := os.NewFile(uintptr(fd), "sctp")
+	defer func() { _ = file.Close() }()
+	if err := unix.Bind(fd, sockaddr(at)); err != nil {
+		return nil, fmt.Errorf("bind: %w", err)
+	}
+	if err := unix.Listen(fd, unix.SOMAXCONN); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return net.FileListener(file) // to Go it is a TCP listener
+}
+
+func dialSCTP(from netip.AddrPort, target string, limit time.Duration) (net.Conn, error) {
+	to, err := parse(target)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := socketSCTP(to.Addr().Is6())
+	if err != nil {
+		return nil, err
+	}
+	file := os.NewFile(uintptr(fd), "sctp")
+	defer func() { _ = file.Close() }()
+	if from.IsValid() {
+		if err := unix.Bind(fd, sockaddr(from)); err != nil {
+			return nil, fmt.Errorf("bind: %w", err)
+		}
+	}
+	timeout := unix.NsecToTimeval(limit.Nanoseconds())
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &timeout); err != nil {
+		return nil, fmt.Errorf("limit connect: %w", err)
+	}
+	err = unix.Connect(fd, sockaddr(to))
+	if err == unix.EINPROGRESS || err == unix.EAGAIN || err == unix.ETIMEDOUT {
+		return nil, fmt.Errorf("connect: %w: %w", err, os.ErrDeadlineExceeded)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return net.FileConn(file)
+}
+
+// parse reads an address and port; ":80" is any IPv6 or IPv4 address.
+func parse(address string) (netip.AddrPort, error) {
+	if address[0] == ':' {
+		address = "[::]" + address
+	}
+	at, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return at, fmt.Errorf("parse address: %w", err)
+	}
+	return at, nil
+}
+
+func sockaddr(at netip.AddrPort) unix.Sockaddr {
+	if at.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(at.Port()), Addr: at.Addr().As16()}
+}
