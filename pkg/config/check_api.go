@@ -35,11 +35,8 @@ func (r *resolution) checkGeneral() {
 }
 
 func (r *resolution) checkJoin() {
-	switch {
-	case r.Token != "" && r.TokenFile != "":
+	if r.Token != "" && r.TokenFile != "" {
 		r.fail("token", 0, "token-file is given as well (%s); use one of them", r.origin("token-file", 0).String("token-file"))
-	case r.Token == "" && r.TokenFile == "":
-		r.fail("token", 0, "an agent needs a token to join; set --token or --token-file")
 	}
 	if r.Server == "" {
 		r.fail("server", 0, "an agent needs the address of a server; set --server https://host:6443")

@@ -21,6 +21,7 @@ type Option struct {
 	OneOf   []string // the values that are possible; empty: not an enumeration
 	Secret  bool     // never printed
 	Outside bool     // not a key of configuration files
+	Shared  bool     // the same on all machines of a cluster: an agent takes it from there
 
 	field func(*Config) any
 }
@@ -84,7 +85,13 @@ func wanted(field any) string {
 
 // Options returns the options of a role, in the order of the help text.
 func Options(role Role) []Option {
-	return slices.DeleteFunc(table(), func(o Option) bool { return !o.Of(role) })
+	all := slices.DeleteFunc(table(), func(o Option) bool { return !o.Of(role) })
+	for i := range all {
+		if all[i].Shared && role == RoleAgent {
+			all[i].Default, all[i].Derived = "", "the cluster's"
+		}
+	}
+	return all
 }
 
 func lookup(name string) (Option, bool) {

@@ -38,6 +38,9 @@ func page() string {
 		if len(o.OneOf) > 0 {
 			help += ": " + strings.Join(o.OneOf, ", ")
 		}
+		if o.Shared {
+			help += "; an agent takes it from its cluster"
+		}
 		def := o.Derived
 		if o.Default != "" {
 			def = "`" + o.Default + "`"

@@ -33,11 +33,14 @@ type resolution struct {
 	problems []error
 }
 
-func resolve(s Sources, m Machine) *resolution {
+func resolve(s Sources, m Machine) *resolution { return resolveWith(s, m, nil) }
+
+// resolveWith resolves with the values that the cluster of an agent has; nil when they are not known yet.
+func resolveWith(s Sources, m Machine, cluster []Value) *resolution {
 	r := &resolution{given: map[string][]item{}, bad: map[string]bool{}, problems: slices.Clone(s.problems)}
 	r.Role = s.Role
 	for _, o := range Options(s.Role) {
-		r.given[o.Name] = merge(o, s.values)
+		r.given[o.Name] = merge(o, slices.Concat(cluster, s.values))
 		r.decode(o)
 	}
 	r.Layout = NewLayout(r.Layout.DataDir)
@@ -47,6 +50,7 @@ func resolve(s Sources, m Machine) *resolution {
 	r.checkNode()
 	if r.Role == RoleAgent {
 		r.checkJoin()
+		r.checkCluster(cluster)
 		return r
 	}
 	r.checkAPI()

@@ -1,40 +1,40 @@
 package config
 
 func networkOptions() []Option {
-	server := []Role{RoleServer}
+	both := []Role{RoleServer, RoleAgent}
 	return []Option{
 		{
-			Name: "cluster-cidr", Default: "10.42.0.0/16", Meta: "CIDR", Roles: server,
+			Name: "cluster-cidr", Default: "10.42.0.0/16", Meta: "CIDR", Roles: both, Shared: true,
 			Help:  "addresses of pods, one network for each IP family; each node gets a /24 (IPv4) or /64 (IPv6) of it",
 			field: func(c *Config) any { return &c.ClusterCIDRs },
 		},
 		{
-			Name: "service-cidr", Default: "10.43.0.0/16", Meta: "CIDR", Roles: server,
+			Name: "service-cidr", Default: "10.43.0.0/16", Meta: "CIDR", Roles: both, Shared: true,
 			Help:  "addresses of services, one network for each IP family",
 			field: func(c *Config) any { return &c.ServiceCIDRs },
 		},
 		{
-			Name: "cluster-dns", Derived: "the tenth address of --service-cidr, 10.43.0.10", Meta: "IP", Roles: server,
+			Name: "cluster-dns", Derived: "the tenth address of --service-cidr, 10.43.0.10", Meta: "IP", Roles: both, Shared: true,
 			Help:  "address of the cluster's DNS service",
 			field: func(c *Config) any { return &c.ClusterDNS },
 		},
 		{
-			Name: "cluster-domain", Default: "cluster.local", Meta: "NAME", Roles: server,
+			Name: "cluster-domain", Default: "cluster.local", Meta: "NAME", Roles: both, Shared: true,
 			Help:  "DNS domain of the cluster",
 			field: func(c *Config) any { return &c.ClusterDomain },
 		},
 		{
-			Name: "overlay-backend", Default: "vxlan", Meta: "BACKEND", Roles: server, OneOf: []string{"vxlan", "host-gw", "none"},
+			Name: "overlay-backend", Default: "vxlan", Meta: "BACKEND", Roles: both, Shared: true, OneOf: []string{"vxlan", "host-gw", "none"},
 			Help:  "how pods of different nodes reach each other",
 			field: func(c *Config) any { return &c.OverlayBackend },
 		},
 		{
-			Name: "proxy-mode", Default: "auto", Meta: "MODE", Roles: []Role{RoleServer, RoleAgent}, OneOf: []string{"auto", "ipvs", "nftables", "none"},
+			Name: "proxy-mode", Default: "auto", Meta: "MODE", Roles: both, OneOf: []string{"auto", "ipvs", "nftables", "none"},
 			Help:  "how service addresses are served on this node; auto is ipvs where the kernel has it",
 			field: func(c *Config) any { return &c.ProxyMode },
 		},
 		{
-			Name: "proxy-scheduler", Default: "rr", Meta: "NAME", Roles: []Role{RoleServer, RoleAgent},
+			Name: "proxy-scheduler", Default: "rr", Meta: "NAME", Roles: both,
 			OneOf: []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos"},
 			Help:  "IPVS scheduler that chooses the endpoint of a connection",
 			field: func(c *Config) any { return &c.ProxyScheduler },

@@ -7,6 +7,7 @@ type originKind int
 const (
 	fromDefault originKind = iota
 	fromMachine
+	fromCluster
 	fromFile
 	fromEnv
 	fromFlag
@@ -30,6 +31,8 @@ func (o Origin) String(option string) string {
 		return fmt.Sprintf("%s:%d", o.file, o.line)
 	case fromMachine:
 		return "detected"
+	case fromCluster:
+		return "the cluster"
 	}
 	return "default"
 }
