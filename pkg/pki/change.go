@@ -2,6 +2,7 @@ package pki
 
 import (
 	"context"
+	"crypto"
 	"crypto/x509"
 	"fmt"
 	"os"
@@ -18,7 +19,7 @@ type change struct {
 }
 
 // plan finds out what has to be done to a leaf.
-func (s *Store) plan(l Leaf, now time.Time) (change, error) {
+func (s *Store) plan(ctx context.Context, l Leaf, now time.Time) (change, error) {
 	st, err := s.inspect(l, now)
 	if err != nil {
 		return change{}, fmt.Errorf("check certificate %s: %w", l.Name, err)
@@ -31,8 +32,7 @@ func (s *Store) plan(l Leaf, now time.Time) (change, error) {
 				return change{}, err
 			}
 		}
-		issuer := s.authorities[l.Authority]
-		if cert, err = issuer.issue(l, key.Public(), s.validity(now).within(issuer.cert)); err != nil {
+		if cert, err = s.issue(ctx, l, key, now); err != nil {
 			return change{}, err
 		}
 		c.issued = cert
@@ -51,6 +51,25 @@ func (s *Store) plan(l Leaf, now time.Time) (change, error) {
 	configs, err := s.kubeconfigs(l, certPEM, keyPEM)
 	c.files = append(c.files, configs...)
 	return c, err
+}
+
+// issue makes the certificate of a leaf, or has it made.
+func (s *Store) issue(ctx context.Context, l Leaf, key crypto.Signer, now time.Time) (*x509.Certificate, error) {
+	issuer := s.authorities[l.Authority]
+	if s.remote == nil {
+		return issuer.issue(l, key.Public(), s.validity(now).within(issuer.cert))
+	}
+	cert, err := s.remote(ctx, l, key)
+	if err != nil {
+		return nil, err
+	}
+	if err := cert.CheckSignatureFrom(issuer.cert); err != nil {
+		return nil, fmt.Errorf("check certificate %s: it was issued by %s: %w", l.Name, cert.Issuer, err)
+	}
+	if why := s.mismatch(l, s.chain(cert, l.Authority), key); why != "" {
+		return nil, fmt.Errorf("check certificate %s: it is not what was asked for: %s", l.Name, why)
+	}
+	return cert, nil
 }
 
 // kubeconfigs returns the kubeconfigs that belong to a leaf.

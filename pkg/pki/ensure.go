@@ -89,14 +89,17 @@ func Ensure(ctx context.Context, o Options) (*Store, error) {
 // ensureFiles writes the trust files and all leaves that are not as wanted.
 func (s *Store) ensureFiles(ctx context.Context, now time.Time) error {
 	bundle := s.bundle()
-	trust := []file{{path: s.BundleFile(), data: bundle}}
+	var trust []file
+	if s.serverDir != "" {
+		trust = append(trust, file{path: s.BundleFile(), data: bundle})
+	}
 	if s.agentDir != "" {
 		trust = append(trust, file{path: s.NodeBundleFile(), data: bundle},
 			file{path: s.NodeCAFile(), data: encodeCertificates(s.authorities[Kubernetes].cert)})
 	}
 	all := []change{{files: trust}}
 	for _, l := range s.leaves {
-		c, err := s.plan(l, now)
+		c, err := s.plan(ctx, l, now)
 		if err != nil {
 			return err
 		}

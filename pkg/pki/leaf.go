@@ -64,6 +64,14 @@ func (st *leafState) note(path, what string, err error) error {
 
 // objection says why a leaf of the right authority has to be issued anew, or nothing.
 func (s *Store) objection(l Leaf, chain []*x509.Certificate, key crypto.Signer, now time.Time) string {
+	if why := s.mismatch(l, chain, key); why != "" {
+		return why
+	}
+	return s.expiry(l, chain[0], now)
+}
+
+// mismatch says in what a certificate differs from the table, or nothing.
+func (s *Store) mismatch(l Leaf, chain []*x509.Certificate, key crypto.Signer) string {
 	cert := chain[0]
 	wanted := s.chain(cert, l.Authority)
 	switch {
@@ -78,14 +86,14 @@ func (s *Store) objection(l Leaf, chain []*x509.Certificate, key crypto.Signer, 
 	case !sameSet(cert.ExtKeyUsage, l.Usages):
 		return "the usages have changed"
 	}
-	return s.expiry(l, cert, now)
+	return ""
 }
 
 // expiry says why a leaf has to be renewed now, or nothing. It asks for no renewal that would not help.
 func (s *Store) expiry(l Leaf, cert *x509.Certificate, now time.Time) string {
 	next := s.validity(now).within(s.authorities[l.Authority].cert)
 	switch {
-	case now.Before(cert.NotBefore) && !now.Before(next.from):
+	case now.Before(cert.NotBefore) && !now.Before(next.from) && s.remote == nil: // another's clock is as good as ours
 		return "the certificate is not valid yet"
 	case !now.Before(renewAt(cert)) && next.to.After(cert.NotAfter):
 		return "two thirds of its life are over"

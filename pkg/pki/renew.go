@@ -64,7 +64,7 @@ func (s *Store) renewDue(ctx context.Context) (time.Time, error) {
 	next := now.Add(s.lifetimes.Leaf)
 	var errs []error
 	for _, l := range s.leaves {
-		c, err := s.plan(l, now)
+		c, err := s.plan(ctx, l, now)
 		if err == nil {
 			err = s.apply(ctx, now, c)
 		}

@@ -2,6 +2,7 @@ package pki
 
 import (
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"log/slog"
 	"path/filepath"
@@ -14,6 +15,7 @@ type Store struct {
 	serverDir, agentDir string
 	leaves              []Leaf
 	authorities         map[AuthorityName]*authority
+	remote              Issuer // nil: the authorities' keys are here
 	lifetimes           Lifetimes
 	earliest            time.Time
 	clock               func() time.Time
@@ -73,8 +75,11 @@ func (s *Store) ServiceAccountPublicKeyFile() string {
 }
 
 // RootFingerprint is the SHA-256 of the root certificate's DER form, in hexadecimal.
-func (s *Store) RootFingerprint() string {
-	sum := sha256.Sum256(s.authorities[Root].cert.Raw)
+func (s *Store) RootFingerprint() string { return Fingerprint(s.authorities[Root].cert) }
+
+// Fingerprint is the SHA-256 of a certificate's DER form, in hexadecimal.
+func Fingerprint(cert *x509.Certificate) string {
+	sum := sha256.Sum256(cert.Raw)
 	return hex.EncodeToString(sum[:])
 }
 
@@ -101,8 +106,5 @@ func (s *Store) dirOf(leaf string) string {
 }
 
 func (s *Store) dirs() []string {
-	if s.agentDir == "" {
-		return []string{s.serverDir}
-	}
-	return []string{s.serverDir, s.agentDir}
+	return slices.DeleteFunc([]string{s.serverDir, s.agentDir}, func(dir string) bool { return dir == "" })
 }

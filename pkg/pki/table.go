@@ -78,12 +78,11 @@ func ServerLeaves(p Params) []Leaf {
 	localhost, loopback := []string{"localhost"}, []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 	apiNames, apiIPs := apiServerNames(p, localhost, loopback)
 	etcdNames, etcdIPs := distinct(localhost, []string{p.NodeName}), distinct(loopback, p.NodeIPs)
-	nodeUser, nodeGroup := "system:node:"+p.NodeName, []string{"system:nodes"}
 	adminServer := p.AdminServer
 	if adminServer == "" {
 		adminServer = p.APIServer
 	}
-	return []Leaf{
+	return append([]Leaf{
 		{Name: APIServer, Authority: Kubernetes, CommonName: "kube-apiserver", Usages: server, DNSNames: apiNames, IPs: apiIPs},
 		{Name: APIServerKubeletClient, Authority: Kubernetes, CommonName: "kube-apiserver-kubelet-client", Usages: client},
 		{Name: APIServerEtcdClient, Authority: Etcd, CommonName: "kube-apiserver-etcd-client", Usages: client},
@@ -100,10 +99,17 @@ func ServerLeaves(p Params) []Leaf {
 			Kubeconfig: "supervisor.kubeconfig", Server: p.APIServer},
 		{Name: Admin, Authority: Kubernetes, CommonName: "kedge-admin", Organizations: []string{"system:masters"}, Usages: client,
 			Export: p.AdminKubeconfig, ExportMode: p.AdminKubeconfigMode, Server: adminServer},
-		{Name: KubeletClient, Authority: Kubernetes, CommonName: nodeUser, Organizations: nodeGroup, Usages: client, Node: true,
-			Kubeconfig: "kubelet.kubeconfig", Server: p.APIServer},
-		{Name: KubeletServer, Authority: Kubernetes, CommonName: nodeUser, Organizations: nodeGroup, Usages: server, Node: true,
-			DNSNames: []string{p.NodeName}, IPs: distinct(p.NodeIPs)},
+	}, NodeLeaves(p)...)
+}
+
+// NodeLeaves returns the leaves of a node: what a machine that is no server has, and needs NodeName, NodeIPs and APIServer for.
+func NodeLeaves(p Params) []Leaf {
+	user, group := "system:node:"+p.NodeName, []string{"system:nodes"}
+	return []Leaf{
+		{Name: KubeletClient, Authority: Kubernetes, CommonName: user, Organizations: group, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+			Node: true, Kubeconfig: "kubelet.kubeconfig", Server: p.APIServer},
+		{Name: KubeletServer, Authority: Kubernetes, CommonName: user, Organizations: group, Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+			Node: true, DNSNames: []string{p.NodeName}, IPs: distinct(p.NodeIPs)},
 	}
 }
 
