@@ -28,6 +28,8 @@ func resources() map[schema.GroupVersionKind]schema.GroupVersionResource {
 	rbac := schema.GroupVersion{Group: "rbac.authorization.k8s.io", Version: "v1"}
 	core := schema.GroupVersion{Version: "v1"}
 	return map[schema.GroupVersionKind]schema.GroupVersionResource{
+		rbac.WithKind("Role"):               rbac.WithResource("roles"),
+		rbac.WithKind("RoleBinding"):        rbac.WithResource("rolebindings"),
 		rbac.WithKind("ClusterRole"):        rbac.WithResource("clusterroles"),
 		rbac.WithKind("ClusterRoleBinding"): rbac.WithResource("clusterrolebindings"),
 		core.WithKind("Service"):            core.WithResource("services"),

@@ -112,6 +112,7 @@ func (s *server) controllerManager() lifecycle.Component {
 			"allocate-node-cidrs":      "true",
 			"cluster-cidr":             join(c.ClusterCIDRs),
 			"service-cluster-ip-range": join(c.ServiceCIDRs),
+			"controllers":              "*,-certificatesigningrequest-approving-controller", // kedge's own approver looks at names and addresses, too
 			"profiling":                "false",
 			"flex-volume-plugin-dir":   filepath.Join(c.Layout.KubeletDir, "volumeplugins"),
 		}

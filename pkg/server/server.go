@@ -16,6 +16,7 @@ import (
 	"kedge/pkg/node/machine"
 	"kedge/pkg/node/preflight"
 	"kedge/pkg/pki"
+	"kedge/pkg/process"
 	"kedge/pkg/status"
 	"kedge/pkg/version"
 )
@@ -38,7 +39,7 @@ func Run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	if uid := os.Geteuid(); uid != 0 {
 		return fmt.Errorf("start server: kedge runs as user %d; it needs root, for containers and their network", uid)
 	}
-	notify := takeNotifySocket()
+	notify := process.TakeNotifySocket()
 	held, err := lock.Acquire(cfg.Layout.Lock(), "kedge server")
 	if err != nil {
 		return fmt.Errorf("lock data directory: %w", err)
@@ -47,7 +48,7 @@ func Run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	if s.facts, err = machine.Detect(ctx); err != nil {
 		return fmt.Errorf("examine machine: %w", err)
 	}
-	startMemory(s.facts.MemoryBytes)
+	process.StartMemory(s.facts.MemoryBytes)
 	logging.Bridge(log)
 	defer context.AfterFunc(ctx, func() { logging.Stopping(log) })()
 	log.Info("kedge server starts", "version", version.Version, "kubernetes", version.Kubernetes(), "node", cfg.NodeName,
@@ -81,10 +82,11 @@ func (s *server) parts() lifecycle.Component {
 		lifecycle.Parallel("cluster",
 			s.scheduler(),
 			s.addons(),
+			s.approver(),
 			lifecycle.Deferred("certificates renewal", func() (lifecycle.Component, error) { return pki.Renewer(s.certificates), nil }),
 			// The kubelet comes after the controllers are built; embedded/controllermanager says why.
 			lifecycle.Sequence("controllers and node", s.controllerManager(), s.workloads()),
-			comeToRest(s.log),
+			process.ComeToRest(s.log),
 		),
 	)
 }

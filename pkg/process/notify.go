@@ -1,4 +1,4 @@
-package server
+package process
 
 import (
 	"fmt"
@@ -6,9 +6,9 @@ import (
 	"os"
 )
 
-// takeNotifySocket removes NOTIFY_SOCKET from the environment, because the kubelet would report readiness on its own,
+// TakeNotifySocket removes NOTIFY_SOCKET from the environment, because the kubelet would report readiness on its own,
 // and returns a function that sends a state as sd_notify(3) does. Without the variable it sends nothing.
-func takeNotifySocket() func(state string) error {
+func TakeNotifySocket() func(state string) error {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {
 		return func(string) error { return nil }

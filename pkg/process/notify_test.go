@@ -1,4 +1,4 @@
-package server
+package process
 
 import (
 	"net"
@@ -16,7 +16,7 @@ func TestNotify(t *testing.T) {
 	}
 	defer conn.Close()
 	t.Setenv("NOTIFY_SOCKET", path)
-	notify := takeNotifySocket()
+	notify := TakeNotifySocket()
 	if value, ok := os.LookupEnv("NOTIFY_SOCKET"); ok {
 		t.Errorf("NOTIFY_SOCKET=%s is left to the kubelet", value)
 	}
@@ -36,7 +36,7 @@ func TestNotify(t *testing.T) {
 
 func TestNotifyNobody(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "")
-	if err := takeNotifySocket()("READY=1"); err != nil {
+	if err := TakeNotifySocket()("READY=1"); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,4 +1,4 @@
-package server
+package process
 
 import (
 	"context"
@@ -30,9 +30,9 @@ const timerSlack = 40 * time.Millisecond
 // settleAfter is how long after the start the heap is expected to have its final shape: informers have synced.
 const settleAfter = 15 * time.Second
 
-// startMemory sets the pace of the garbage collector for the start. Half of the machine's memory is a soft limit, beyond which
+// StartMemory sets the pace of the garbage collector for the start. Half of the machine's memory is a soft limit, beyond which
 // the collector works harder. GOGC and GOMEMLIMIT, when set, are the user's and are left alone.
-func startMemory(machineBytes uint64) {
+func StartMemory(machineBytes uint64) {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(int64(min(machineBytes/2, math.MaxInt64)))
 	}
@@ -41,8 +41,8 @@ func startMemory(machineBytes uint64) {
 	}
 }
 
-// comeToRest is a component that, once, gives back what only the start needed and lets timers be late together.
-func comeToRest(log *slog.Logger) lifecycle.Component {
+// ComeToRest is a component that, once, gives back what only the start needed and lets timers be late together.
+func ComeToRest(log *slog.Logger) lifecycle.Component {
 	return lifecycle.Func("rest", func(ctx context.Context, ready func()) error {
 		ready()
 		timer := time.NewTimer(settleAfter)
