@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/containerd/containerd/v2/client"
 
 	"kedge/embedded/containerd"
 	"kedge/embedded/payload"
+	"kedge/pkg/config"
 	"kedge/pkg/cri"
 	"kedge/pkg/cri/registries"
 	"kedge/pkg/lifecycle"
@@ -87,17 +91,9 @@ func (a *Agent) podNetwork() (lifecycle.Component, error) {
 	if c.OverlayBackend == "vxlan" {
 		overhead = vxlanOverhead
 	}
-	var vips []cni.ServiceVIP
-	for _, service := range c.FirstServiceIPs() {
-		for _, node := range c.NodeIPs {
-			if node.Is4() == service.Is4() {
-				vips = append(vips, cni.ServiceVIP{
-					Address: netip.AddrPortFrom(service, apiServicePort), Protocol: "tcp",
-					Target: netip.AddrPortFrom(node, uint16(c.HTTPSListenPort)),
-				})
-				break
-			}
-		}
+	vips, err := serviceVIPs(c)
+	if err != nil {
+		return nil, err
 	}
 	local := c.ClusterDNS
 	if c.Disabled("coredns") {
@@ -114,6 +110,33 @@ func (a *Agent) podNetwork() (lifecycle.Component, error) {
 	}
 	a.network = network
 	return network, nil
+}
+
+// serviceVIPs sends the kubernetes service to the API server of this machine, on an agent to the server that it joined.
+func serviceVIPs(c *config.Config) ([]cni.ServiceVIP, error) {
+	targets, port := c.NodeIPs, uint16(c.HTTPSListenPort)
+	if c.Role == config.RoleAgent {
+		server, err := url.Parse(c.Server)
+		if err != nil {
+			return nil, fmt.Errorf("parse --server: %w", err)
+		}
+		address, err := net.ResolveTCPAddr("tcp", server.Host)
+		if err != nil {
+			return nil, fmt.Errorf("look up --server: %w", err)
+		}
+		to := address.AddrPort()
+		targets, port = []netip.Addr{to.Addr().Unmap()}, to.Port()
+	}
+	var vips []cni.ServiceVIP
+	for _, service := range c.FirstServiceIPs() {
+		i := slices.IndexFunc(targets, func(t netip.Addr) bool { return t.Is4() == service.Is4() })
+		if i >= 0 {
+			vips = append(vips, cni.ServiceVIP{
+				Address: netip.AddrPortFrom(service, apiServicePort), Protocol: "tcp", Target: netip.AddrPortFrom(targets[i], port),
+			})
+		}
+	}
+	return vips, nil
 }
 
 // writeFile replaces a file so that a power cut leaves the former or the new one.

@@ -9,6 +9,7 @@ import (
 
 	"kedge/embedded/ctr"
 	"kedge/embedded/kubectl"
+	"kedge/pkg/agent"
 	"kedge/pkg/cli/command"
 	"kedge/pkg/server"
 )
@@ -27,6 +28,8 @@ func Main(args []string) int {
 func programs() command.Programs {
 	return command.Programs{
 		Server: server.Run,
+		Agent:  agent.Run,
+		Tokens: openTokens,
 		Kubectl: func(args []string, o command.Kubectl) int {
 			return kubectl.Run(args, kubectl.Options(o))
 		},

@@ -15,6 +15,9 @@ import (
 // Programs are what the commands run.
 type Programs struct {
 	Server func(ctx context.Context, cfg *config.Config, log *slog.Logger) error
+	Agent  func(ctx context.Context, cfg *config.Config, adopt config.Adopt, log *slog.Logger) error
+	// Tokens opens the tokens of the cluster whose server has this layout.
+	Tokens func(layout config.Layout, kubeconfig string) (Tokens, error)
 	// Kubectl and Ctr get their arguments without the name. They use the process's own standard streams.
 	Kubectl func(args []string, o Kubectl) int
 	Ctr     func(args []string, socket string) (int, error)
@@ -68,7 +71,7 @@ func Run(ctx context.Context, args []string, p Programs, s System) int {
 func (a *app) root() *cobra.Command {
 	root := group("kedge", "A whole Kubernetes in one executable", "")
 	root.Long = "kedge is a whole Kubernetes in one executable, for one small machine or many.\n" +
-		"`kedge server` starts a cluster on this machine; `kedge kubectl` talks to it."
+		"`kedge server` starts a cluster on this machine; `kedge kubectl` talks to it; `kedge agent` adds another machine."
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetIn(a.In)
@@ -76,7 +79,7 @@ func (a *app) root() *cobra.Command {
 	root.SetErr(a.Err)
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		a.serverCommand(), a.agentCommand(), a.kubectlCommand(), a.ctrCommand(), a.statusCommand(), a.checkCommand(),
+		a.serverCommand(), a.agentCommand(), a.tokenCommand(), a.kubectlCommand(), a.ctrCommand(), a.statusCommand(), a.checkCommand(),
 		a.configCommand(), a.certificateCommand(), a.resetCommand(), a.completionCommand(), a.versionCommand(),
 	)
 	root.SetHelpCommand(helpCommand())

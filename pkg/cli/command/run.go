@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"errors"
 	"os"
 	"os/signal"
 	"syscall"
@@ -41,15 +40,29 @@ func (a *app) serverCommand() *cobra.Command {
 
 func (a *app) agentCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "agent", Short: "Join this machine to a cluster as a node (not in this version)", Args: noArgs,
-		Long: "Will join this machine to the cluster of a server. This version checks the configuration and ends." + optionHelp,
+		Use: "agent", Short: "Join this machine to a cluster as a node", Args: noArgs,
+		Long: "Makes this machine a node of the cluster that --server belongs to. The first start needs a token, which\n" +
+			"`kedge token create` prints on a server; later ones do not. What all machines share (networks, DNS, overlay) is\n" +
+			"taken from the cluster.\n" +
+			"SIGTERM or SIGINT stops it and leaves the containers running; a second one ends it at once." + optionHelp,
 	}
 	o := addOptions(cmd, config.RoleAgent)
-	cmd.RunE = func(*cobra.Command, []string) error {
-		if _, err := o.resolve(a); err != nil {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		sources, err := o.load(a)
+		if err != nil {
 			return err
 		}
-		return errors.New("joining a cluster is not in this version; kedge server runs a cluster on this machine")
+		cfg, adopt, err := config.Joining(sources, a.Machine)
+		if err != nil {
+			return err
+		}
+		log, err := logging.New(a.Err, cfg.LogLevel, cfg.LogFormat)
+		if err != nil {
+			return err
+		}
+		ctx, stop := a.untilSignal(cmd.Context())
+		defer stop()
+		return a.Agent(ctx, cfg, adopt, log)
 	}
 	return cmd
 }

@@ -52,6 +52,20 @@ func programs() Programs {
 			}
 			return serveStatus(ctx, cfg, log)
 		},
+		Agent: func(ctx context.Context, cfg *config.Config, adopt config.Adopt, log *slog.Logger) error {
+			full, err := adopt(map[string]string{"cluster-domain": "the.cluster", "cluster-cidr": "10.42.0.0/16", "service-cidr": "10.43.0.0/16", "cluster-dns": "10.43.0.10"})
+			if err != nil {
+				return fmt.Errorf("take over the cluster's configuration: %w", err)
+			}
+			log.Info("agent", "node", full.NodeName, "server", full.Server, "domain", full.ClusterDomain)
+			return nil
+		},
+		Tokens: func(l config.Layout, kubeconfig string) (Tokens, error) {
+			if l.DataDir == "/absent" {
+				return nil, errors.New("read cluster's root: no such file")
+			}
+			return tokens{}, nil
+		},
 		Kubectl: func(args []string, o Kubectl) int {
 			fmt.Println("kubectl", args, "kubeconfig:", o.Kubeconfig)
 			if len(args) > 0 && args[0] == "fail" {
@@ -74,6 +88,29 @@ func programs() Programs {
 			return nil
 		},
 	}
+}
+
+// tokens are always the same two.
+type tokens struct{}
+
+func (tokens) Create(_ context.Context, t NewToken) (string, error) {
+	return fmt.Sprintf("%s/%s/%s", t.Role, t.TTL, t.Description), nil
+}
+
+func (tokens) List(context.Context) ([]Token, error) {
+	at := time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC)
+	return []Token{
+		{ID: "aaaaaa", Role: "server", Created: at},
+		{ID: "bbbbbb", Role: "agent", Created: at.AddDate(-5, 0, 0), Expires: at.AddDate(-4, 0, 0), Description: "old shop"},
+	}, nil
+}
+
+func (tokens) Delete(_ context.Context, name string) error {
+	if name == "cccccc" {
+		return errors.New("delete token: the cluster knows no token cccccc")
+	}
+	fmt.Println("deleted", name)
+	return nil
 }
 
 // serveStatus is a server that is well unless its node is called "ill". It ends with the context.
