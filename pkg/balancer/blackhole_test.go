@@ -25,6 +25,7 @@ func inNode(t *testing.T) bool {
 	if os.Getenv(marker) == t.Name() {
 		return true
 	}
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: it makes network namespaces")
 	}
