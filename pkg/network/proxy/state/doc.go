@@ -16,4 +16,9 @@
 // connection comes from outside the cluster's CIDRs, unless Frontend.KeepSource; this node itself reaches a pod of another node;
 // a pod of another node, which uses a node port of this one, is sent to an endpoint that is not on this node, which would else
 // answer past this node.
+//
+// # Two backends
+//
+// When the mode changes, the new backend serves before the former is cleaned away. So each tells its own parts of the table from the
+// other's: package ipvs owns the names that begin with svc-ipvs-, package nftables the other ones that begin with svc-.
 package state

@@ -78,9 +78,10 @@ type Change struct{ Old, New *Service }
 type Backend interface {
 	// Sync makes the kernel equal to all, whatever it holds: at the start, and now and then, to repair what others changed. It
 	// writes only what differs, so that established connections and services that stay are not disturbed, and returns how
-	// many differences it found.
+	// many differences it found. The map is the caller's: it may change after the call, the Services in it never do.
 	Sync(node Node, all map[Key]*Service) (int, error)
 	// Update applies changes to what the last Sync or Update wanted, without reading the kernel. After an error the caller syncs.
+	// A frontend may pass from one Service to another within one call; the change that frees it comes first.
 	Update(changes []Change) error
 	// Close ends background work (draining) and releases sockets. It leaves the kernel as it is.
 	Close() error
