@@ -97,16 +97,11 @@ func (p *Proxy) Run(ctx context.Context, ready func()) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if closeErr := backend.Close(); closeErr != nil {
-			err = errors.Join(err, fmt.Errorf("close service proxy: %w", closeErr))
-		}
-	}()
 	r := newRunner(p, backend, sweeper)
+	defer func() { err = errors.Join(err, r.close()) }()
 	if err := r.prepare(ctx); err != nil {
 		return err
 	}
-	defer r.close()
 	return r.loop(ctx, ready)
 }
 

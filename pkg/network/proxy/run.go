@@ -63,19 +63,23 @@ func (r *runner) prepare(ctx context.Context) (err error) {
 		return fmt.Errorf("open netlink for the service proxy: %w", err)
 	}
 	if r.addresses, err = r.nodePorts.follow(ctx); err != nil {
-		return errors.Join(err, r.close())
+		return err
 	}
-	if r.wishes.node.NodePortAddresses, err = r.nodePorts.list(r.links); err != nil {
-		return errors.Join(err, r.close())
-	}
-	return nil
+	r.wishes.node.NodePortAddresses, err = r.nodePorts.list(r.links)
+	return err
 }
 
+// close leaves the kernel as it is.
 func (r *runner) close() error {
-	r.links.Close()
+	if r.links != nil {
+		r.links.Close()
+	}
 	var errs []error
 	for _, c := range r.checks {
 		errs = append(errs, c.close())
+	}
+	if err := r.backend.Close(); err != nil {
+		errs = append(errs, fmt.Errorf("close the backend of the service proxy: %w", err))
 	}
 	return errors.Join(errs...)
 }
