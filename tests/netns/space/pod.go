@@ -1,6 +1,12 @@
 package space
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
 
 // gateways are what pods have as next hop; no link has these addresses.
 func gateway(v6 bool) netip.Addr {
@@ -48,4 +54,17 @@ func NewPod(node *Space, name string, addresses ...netip.Addr) (*Space, error) {
 		}
 	}
 	return pod, nil
+}
+
+// Own makes every address of a network the namespace's own, so that one listener answers on all of them.
+func (s *Space) Own(network netip.Prefix) error {
+	lo, err := s.Links.LinkByName("lo")
+	if err != nil {
+		return fmt.Errorf("find lo: %w", err)
+	}
+	route := &netlink.Route{LinkIndex: lo.Attrs().Index, Dst: ipNet(network), Type: unix.RTN_LOCAL, Table: unix.RT_TABLE_LOCAL, Scope: netlink.SCOPE_HOST}
+	if err := s.Links.RouteAdd(route); err != nil {
+		return fmt.Errorf("own addresses %s: %w", network, err)
+	}
+	return nil
 }

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+const (
+	programLimit = 10 * time.Minute
+	changeLimit  = 2 * time.Minute
+	settle       = 3 * time.Second
+	poll         = 200 * time.Microsecond
+	samples      = 32 // services that are looked at to find out whether all are there
+)
+
+// measure runs the proxy through the plan. The client's questions are asked on one thread in the client's namespace.
+func (b *bench) measure(ctx context.Context) error {
+	begin := time.Now()
+	subject, err := b.start(ctx)
+	if err != nil {
+		return err
+	}
+	b.subject = subject
+	defer subject.stop()
+	return b.client.Do(func() error {
+		if err := b.programmed(ctx, begin); err != nil {
+			return err
+		}
+		if err := b.changes(ctx); err != nil {
+			return err
+		}
+		return b.firstByte()
+	})
+}
+
+// programmed waits until services from all over the list are there, and then checks all of them.
+func (b *bench) programmed(ctx context.Context, begin time.Time) error {
+	for n := range samples {
+		if err := b.await(ctx, n*(b.Services-1)/(samples-1), programLimit, func(netip.Addr) bool { return true }); err != nil {
+			return fmt.Errorf("wait for the kernel to be programmed: %w", err)
+		}
+	}
+	b.result[program] = time.Since(begin).Seconds()
+	for n := range b.Services {
+		if _, err := ask(serviceTarget(n)); err != nil {
+			return fmt.Errorf("check service %d of %d, which should be programmed: %w", n, b.Services, err)
+		}
+	}
+	if err := pause(ctx, settle); err != nil {
+		return err
+	}
+	usage, err := b.subject.usage()
+	if err != nil {
+		return err
+	}
+	b.result[programCPU], b.result[resident], b.result[anonymous] = usage.cpu, usage.resident, usage.anonymous
+	return nil
+}
+
+// await asks a service until it gives the wanted answer.
+func (b *bench) await(ctx context.Context, service int, limit time.Duration, good func(netip.Addr) bool) error {
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	for begin := time.Now(); ; {
+		answer, err := ask(serviceTarget(service))
+		if err == nil && good(answer) {
+			return nil
+		}
+		if time.Since(begin) > limit {
+			return fmt.Errorf("service %d: no good answer within %v: %w", service, limit, err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return errors.New("interrupted")
+		case <-b.subject.ended:
+			return errors.New("the proxy has ended")
+		}
+	}
+}
+
+// changes gives probes other endpoints, one after the other, and takes the time until connections go there.
+func (b *bench) changes(ctx context.Context) error {
+	before, err := b.subject.usage()
+	if err != nil {
+		return err
+	}
+	var took []float64
+	for n := range b.Changes {
+		if err := pause(ctx, b.Pause); err != nil {
+			return err
+		}
+		marker := markerIP(probes + n)
+		slice := newSlice(b.probeService(n), marker)
+		begin := time.Now()
+		b.store.put("endpointslices", slice)
+		if err := b.await(ctx, b.probeService(n), changeLimit, func(a netip.Addr) bool { return a == marker }); err != nil {
+			return fmt.Errorf("wait for change %d: %w", n, err)
+		}
+		took = append(took, time.Since(begin).Seconds()*1000)
+	}
+	if err := pause(ctx, b.Pause); err != nil {
+		return err
+	}
+	after, err := b.subject.usage()
+	if err != nil {
+		return err
+	}
+	slices.Sort(took)
+	b.result[changeMedian], b.result[changeWorst] = quantile(took, 0.5), quantile(took, 0.99)
+	if b.Changes > 0 {
+		b.result[changeCPU] = (after.cpu - before.cpu) * 1000 / float64(b.Changes)
+	}
+	return nil
+}
+
+// firstByte compares connections through services with connections straight to pods, in turn.
+func (b *bench) firstByte() error {
+	var through, straight []float64
+	for n := range b.Connections {
+		service := n % b.Services
+		for _, target := range []string{podTarget(endpointIP(service, 0)), serviceTarget(service)} {
+			begin := time.Now()
+			if _, err := ask(target); err != nil {
+				return fmt.Errorf("measure connections: %w", err)
+			}
+			took := time.Since(begin).Seconds() * 1e6
+			if target == serviceTarget(service) {
+				through = append(through, took)
+			} else {
+				straight = append(straight, took)
+			}
+		}
+	}
+	slices.Sort(through)
+	slices.Sort(straight)
+	b.result[firstThrough], b.result[firstStraight] = quantile(through, 0.5), quantile(straight, 0.5)
+	return nil
+}
+
+// quantile of sorted values, the higher one where it lies between two.
+func quantile(sorted []float64, q float64) float64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return errors.New("interrupted")
+	}
+}
