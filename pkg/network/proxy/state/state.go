@@ -69,6 +69,7 @@ type Node struct {
 	ServiceCIDRs      []netip.Prefix // of cluster IPs, of both families
 	NodePortAddresses []netip.Addr   // the node's own addresses that answer node ports, of both families; sorted
 	Addresses         []netip.Addr   // the node's addresses as Kubernetes knows them, one of each family at most
+	Own               []netip.Addr   // addresses in ServiceCIDRs that this process itself answers on port 53 (the cluster DNS): that port is not the proxy's
 }
 
 // Change is what has become of one Key: Old is nil for a new one, New is nil for one that is gone.
