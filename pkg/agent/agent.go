@@ -73,6 +73,7 @@ func (a *Agent) Workloads() lifecycle.Component {
 		a.images(),
 		lifecycle.Deferred("kubelet", a.kubelet),
 		a.nameServer(),
+		a.overlay(),
 		lifecycle.Func("node", a.follow),
 	))
 }

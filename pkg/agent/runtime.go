@@ -21,11 +21,9 @@ import (
 	"kedge/pkg/lifecycle"
 	"kedge/pkg/logging"
 	"kedge/pkg/network/cni"
+	"kedge/pkg/network/overlay"
 	"kedge/pkg/node/machine"
 )
-
-// vxlanOverhead is what VXLAN adds to each packet, in bytes (RFC 7348: outer IPv4, UDP and VXLAN headers, inner Ethernet).
-const vxlanOverhead = 50
 
 // apiServicePort is the port of the kubernetes service.
 const apiServicePort = 443
@@ -87,10 +85,6 @@ func (a *Agent) client() (*client.Client, error) {
 // podNetwork is kept, because the node's pod CIDRs are handed to it when they are known.
 func (a *Agent) podNetwork() (lifecycle.Component, error) {
 	c := a.Config
-	overhead := 0
-	if c.OverlayBackend == "vxlan" {
-		overhead = vxlanOverhead
-	}
 	vips, err := serviceVIPs(c)
 	if err != nil {
 		return nil, err
@@ -102,7 +96,7 @@ func (a *Agent) podNetwork() (lifecycle.Component, error) {
 	l := c.Layout
 	network, err := cni.New(cni.Config{
 		Socket: l.CNISocket(), StateDir: l.NetworkState(), ConfDir: l.CNIConf(),
-		NodeIPs: c.NodeIPs, ClusterCIDRs: c.ClusterCIDRs, OverlayOverhead: overhead,
+		NodeIPs: c.NodeIPs, ClusterCIDRs: c.ClusterCIDRs, OverlayOverhead: overlay.Overhead(overlay.Backend(c.OverlayBackend), c.NodeIPs),
 		ServiceVIPs: vips, LocalAddresses: local,
 	}, logging.For(a.Log, "pod network"))
 	if err != nil {

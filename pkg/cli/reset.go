@@ -2,10 +2,12 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"kedge/pkg/config"
 	"kedge/pkg/network/cni"
+	"kedge/pkg/network/overlay"
 	"kedge/pkg/node/reset"
 )
 
@@ -14,6 +16,6 @@ func takeApart(ctx context.Context, layout config.Layout, kubeconfig string, log
 	network := cni.Paths{Socket: layout.CNISocket(), StateDir: layout.NetworkState(), ConfDir: layout.CNIConf()}
 	return reset.Run(ctx, reset.Options{
 		Layout: layout, Kubeconfig: kubeconfig, Log: log,
-		Network: func(context.Context) error { return cni.Cleanup(network) },
+		Network: func(context.Context) error { return errors.Join(overlay.Cleanup(), cni.Cleanup(network)) },
 	})
 }

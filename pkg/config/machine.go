@@ -119,7 +119,7 @@ func usableLinks() ([]netlink.Link, error) {
 // forContainers tells by its name whether a link was made by a container engine or a pod network.
 func forContainers(name string) bool {
 	return slices.ContainsFunc([]string{
-		"kdg", "veth", "docker", "cni", "flannel", "br-", "virbr", "podman", "nerdctl", "lxc", "lxd", "cali", "cilium", "kube-",
+		"kdg", "kedge", "veth", "docker", "cni", "flannel", "br-", "virbr", "podman", "nerdctl", "lxc", "lxd", "cali", "cilium", "kube-",
 	}, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 

@@ -76,6 +76,7 @@ func (s *space) addresses(t testing.TB, name string, all ...string) {
 	for _, text := range all {
 		p := netip.MustParsePrefix(text)
 		check(t, s.AddrAdd(link, &netlink.Addr{IPNet: ipNet(p), Flags: unix.IFA_F_NODAD}))
+		s.serves(t, p.Addr())
 	}
 }
 
@@ -85,6 +86,18 @@ func (s *space) up(t testing.TB, name string) {
 	eventually(t, name+" up", func() error {
 		if state := s.link(t, name).Attrs().OperState; state != netlink.OperUp {
 			return fmt.Errorf("it is %v", state)
+		}
+		return nil
+	})
+}
+
+// serves waits until an address is the namespace's own: for IPv6 that is a moment after it was added.
+func (s *space) serves(t testing.TB, a netip.Addr) {
+	t.Helper()
+	local := &netlink.Route{Table: unix.RT_TABLE_LOCAL, Dst: ipNet(netip.PrefixFrom(a, a.BitLen()))}
+	eventually(t, a.String(), func() error {
+		if routes, err := s.RouteListFiltered(netlink.FAMILY_ALL, local, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST); err != nil || len(routes) == 0 {
+			return fmt.Errorf("it has no local route (%w)", err)
 		}
 		return nil
 	})
@@ -178,6 +191,9 @@ func (s *space) run(t testing.TB, backend Backend, name string, nodes ...Node) *
 	case <-ready:
 	case <-time.After(limit):
 		t.Fatalf("overlay of %s is not ready after %v", name, limit)
+	}
+	for a := range s.state(t).Addresses {
+		s.serves(t, a.Addr)
 	}
 	return r
 }
