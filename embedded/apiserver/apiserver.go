@@ -19,6 +19,7 @@ import (
 	"kedge/embedded/flagset"
 	"kedge/pkg/config"
 	"kedge/pkg/lifecycle"
+	"kedge/pkg/tunnel"
 )
 
 // readinessInterval is how often the server is asked in memory whether its post-start hooks are done.
@@ -27,9 +28,10 @@ const readinessInterval = 20 * time.Millisecond
 
 // Config of the API server. Args is optional, all else is required.
 type Config struct {
-	Flags []string     // kedge's own flags, --key=value
-	Args  []config.Arg // the user's flags, which win
-	Log   *slog.Logger
+	Flags   []string       // kedge's own flags, --key=value
+	Args    []config.Arg   // the user's flags, which win
+	Tunnels *tunnel.Server // the way to kubelets; its end is the API server's
+	Log     *slog.Logger
 }
 
 // New returns the API server as a component. It is ready when /readyz is, which includes the RBAC bootstrap,
@@ -60,6 +62,10 @@ func run(ctx context.Context, c Config, ready func()) error {
 	if err != nil {
 		return fmt.Errorf("build configuration: %w", err)
 	}
+	defer c.Tunnels.Close()
+	if err := useTunnels(cfg, c.Tunnels); err != nil {
+		return err
+	}
 	full, err := cfg.Complete()
 	if err != nil {
 		return fmt.Errorf("complete configuration: %w", err)
@@ -78,6 +84,7 @@ func run(ctx context.Context, c Config, ready func()) error {
 		return err
 	}
 	installOpenAPI(full, kube)
+	mountTunnels(chain.GenericAPIServer, c.Tunnels)
 	prepared, err := chain.PrepareRun()
 	if err != nil {
 		return fmt.Errorf("prepare server: %w", err)

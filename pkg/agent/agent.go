@@ -11,6 +11,7 @@ import (
 
 	"kedge/embedded/coredns"
 	"kedge/embedded/kubelet"
+	"kedge/pkg/balancer"
 	"kedge/pkg/config"
 	"kedge/pkg/lifecycle"
 	"kedge/pkg/logging"
@@ -20,12 +21,13 @@ import (
 	"kedge/pkg/status"
 )
 
-// Options of a node. All fields are required.
+// Options of a node. All fields but Servers are required.
 type Options struct {
 	Config   *config.Config
 	Facts    machine.Facts
 	Recorder *status.Recorder
 	Log      *slog.Logger
+	Servers  *balancer.Balancer // is told of the cluster's API servers; nil on a server, which has its own
 }
 
 // Credentials are the files of the node's identity, system:node:NAME.
@@ -70,6 +72,7 @@ func (a *Agent) Runtime() lifecycle.Component {
 func (a *Agent) Workloads() lifecycle.Component {
 	return lifecycle.Sequence("workloads", lifecycle.Deferred("pod network", a.podNetwork), lifecycle.Parallel("pods",
 		a.watches(),
+		a.servers(),
 		a.images(),
 		lifecycle.Deferred("kubelet", a.kubelet),
 		a.nameServer(),

@@ -110,7 +110,10 @@ func (a *Agent) watchCluster(ctx context.Context, ready func()) error {
 	}
 	parts := []cache.SharedIndexInformer{shared.nodes}
 	if a.Config.ProxyMode != "none" {
-		parts = append(parts, shared.services, shared.slices)
+		parts = append(parts, shared.services)
+	}
+	if a.Config.ProxyMode != "none" || a.Servers != nil {
+		parts = append(parts, shared.slices)
 	}
 	done := make(chan struct{}, len(parts))
 	for _, i := range parts {

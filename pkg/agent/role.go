@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"kedge/pkg/balancer"
 	"kedge/pkg/config"
 	"kedge/pkg/cri/registries"
 	"kedge/pkg/join"
@@ -31,6 +32,7 @@ type role struct {
 	facts        machine.Facts
 	started      time.Time
 	recorder     *status.Recorder
+	balancer     *balancer.Balancer
 	certificates *pki.Store
 	node         *Agent
 }
@@ -55,6 +57,9 @@ func Run(ctx context.Context, cfg *config.Config, adopt config.Adopt, log *slog.
 	defer context.AfterFunc(ctx, func() { logging.Stopping(log) })()
 	log.Info("kedge agent starts", "version", version.Version, "kubernetes", version.Kubernetes(), "node", cfg.NodeName,
 		"addresses", cfg.NodeIPs, "dataDir", cfg.Layout.DataDir, "server", cfg.Server)
+	if r.balancer, err = r.newBalancer(); err != nil {
+		return err
+	}
 	err = lifecycle.Run(ctx, r.parts(), log, r.recorder.Observe, func() {
 		took := time.Since(r.started)
 		r.recorder.SetReady(took)
@@ -71,14 +76,16 @@ func Run(ctx context.Context, cfg *config.Config, adopt config.Adopt, log *slog.
 
 // parts is the order of the start; the stop is the reverse.
 func (r *role) parts() lifecycle.Component {
-	r.node = New(Options{Config: r.cfg, Facts: r.facts, Recorder: r.recorder, Log: r.log})
+	r.node = New(Options{Config: r.cfg, Facts: r.facts, Recorder: r.recorder, Log: r.log, Servers: r.balancer})
 	return lifecycle.Sequence("agent",
 		status.Server(r.cfg.Layout.StatusSocket(), r.report, r.log),
 		lifecycle.Step("preflight", r.preflight),
+		r.balancer,
 		lifecycle.Step("join", r.join),
 		r.node.Runtime(),
 		lifecycle.Parallel("cluster",
 			lifecycle.Deferred("certificates renewal", func() (lifecycle.Component, error) { return pki.Renewer(r.certificates), nil }),
+			lifecycle.Deferred("tunnel", r.newTunnel),
 			r.node.Workloads(),
 			process.ComeToRest(r.log),
 		),
@@ -99,7 +106,7 @@ func (r *role) preflight(ctx context.Context) error {
 // node depend on the families that the cluster has.
 func (r *role) join(ctx context.Context) error {
 	member, err := join.Identify(ctx, join.Options{
-		Server: r.cfg.Server, Token: r.token, NodeName: r.cfg.NodeName, Dir: r.cfg.Layout.AgentTLS(), Log: r.log,
+		Server: r.cfg.Server, APIServer: "https://" + localAPIServer, Token: r.token, NodeName: r.cfg.NodeName, Dir: r.cfg.Layout.AgentTLS(), Log: r.log,
 	})
 	if err != nil {
 		return err

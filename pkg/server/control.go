@@ -13,7 +13,9 @@ import (
 	"kedge/pkg/addons"
 	"kedge/pkg/config"
 	"kedge/pkg/lifecycle"
+	"kedge/pkg/logging"
 	"kedge/pkg/pki"
+	"kedge/pkg/tunnel"
 )
 
 // etcdPeer is where the member listens for peers: loopback while it is the only one.
@@ -40,7 +42,8 @@ func (s *server) datastore() lifecycle.Component {
 
 func (s *server) apiserver() lifecycle.Component {
 	return lifecycle.Deferred("apiserver", func() (lifecycle.Component, error) {
-		return apiserver.New(apiserver.Config{Flags: s.apiserverFlags(), Args: s.cfg.APIServerArgs, Log: s.log}), nil
+		tunnels := tunnel.NewServer(tunnel.ServerConfig{Node: s.cfg.NodeName, Log: logging.For(s.log, "tunnel")})
+		return apiserver.New(apiserver.Config{Flags: s.apiserverFlags(), Args: s.cfg.APIServerArgs, Tunnels: tunnels, Log: s.log}), nil
 	})
 }
 

@@ -59,6 +59,9 @@ func Agent(overlay string) []Port {
 	return all
 }
 
+// Balancer is the port on which the parts of `kedge agent` reach the API servers.
+func Balancer() Port { return Port{"tcp", "127.0.0.1", 6444, "balancer of the API servers", ""} }
+
 func (p Port) String() string { return strconv.Itoa(p.Number) + "/" + p.Network }
 
 // Holder tries to listen and returns who prevents it, nil when nobody does. Any other error than a taken port is

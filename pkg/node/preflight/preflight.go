@@ -66,7 +66,7 @@ func prepareNode(o Options) error {
 }
 
 func (o Options) ports() []ports.Port {
-	var all []ports.Port
+	all := []ports.Port{ports.Balancer()}
 	if o.Port != 0 {
 		all = ports.Server(o.BindAddress, o.Port)
 	}

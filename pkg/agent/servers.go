@@ -1,0 +1,88 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"strconv"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/client-go/tools/cache"
+
+	"kedge/pkg/balancer"
+	"kedge/pkg/lifecycle"
+	"kedge/pkg/logging"
+	"kedge/pkg/pki"
+	"kedge/pkg/tunnel"
+)
+
+// localAPIServer is where the parts of an agent reach the cluster's API servers.
+const localAPIServer = "127.0.0.1:6444"
+
+// kubeletPort is the kubelet's.
+const kubeletPort = 10250
+
+// newBalancer knows the servers of former runs and the one that the user named.
+func (r *role) newBalancer() (*balancer.Balancer, error) {
+	server, err := url.Parse(r.cfg.Server)
+	if err != nil {
+		return nil, fmt.Errorf("parse --server: %w", err)
+	}
+	l := r.cfg.Layout
+	return balancer.New(balancer.Config{
+		Listen: localAPIServer, Seed: server.Host, Node: r.cfg.NodeName, File: filepath.Join(l.AgentConfig(), "servers.json"),
+		Check: balancer.Ready(filepath.Join(l.AgentTLS(), "kubelet.kubeconfig")), Log: logging.For(r.log, "balancer"),
+	}), nil
+}
+
+// newTunnel is the way of all API servers to this machine's kubelet.
+func (r *role) newTunnel() (lifecycle.Component, error) {
+	return tunnel.NewClient(tunnel.ClientConfig{
+		Kubeconfig: r.certificates.KubeconfigFile(pki.KubeletClient),
+		Kubelet:    net.JoinHostPort(r.node.Config.NodeIPs[0].String(), strconv.Itoa(kubeletPort)),
+		Servers:    r.balancer, Log: logging.For(r.log, "tunnel"),
+	}), nil
+}
+
+// followServers tells the balancer of API servers that come and go.
+func (a *Agent) followServers(ctx context.Context, ready func()) error {
+	shared, err := a.informers()
+	if err != nil {
+		return err
+	}
+	store := shared.slices.GetStore()
+	update := func(obj any) {
+		if slice, ok := obj.(*discoveryv1.EndpointSlice); !ok || !balancer.IsAPIServers(slice) {
+			return
+		}
+		var all []*discoveryv1.EndpointSlice
+		for _, obj := range store.List() {
+			if slice, ok := obj.(*discoveryv1.EndpointSlice); ok {
+				all = append(all, slice)
+			}
+		}
+		a.Servers.SetServers(balancer.Endpoints(all...))
+	}
+	handle, err := shared.slices.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: update, UpdateFunc: func(_, obj any) { update(obj) },
+	})
+	if err != nil {
+		return fmt.Errorf("watch API servers: %w", err)
+	}
+	ready()
+	<-ctx.Done()
+	if err := shared.slices.RemoveEventHandler(handle); err != nil {
+		return fmt.Errorf("stop watching API servers: %w", err)
+	}
+	return nil
+}
+
+// servers is a component that keeps the balancer up to date, on a machine that has one.
+func (a *Agent) servers() lifecycle.Component {
+	if a.Servers == nil {
+		return lifecycle.Parallel("no balancer")
+	}
+	return lifecycle.Func("servers", a.followServers)
+}
