@@ -1,5 +1,6 @@
 // Package controllermanager runs kube-controller-manager inside the process. It is the only package that imports
-// its server. Leader election is off: upstream's ends the process when a lease is lost.
+// its server. Leader election is off: upstream's ends the process when a lease is lost. The component may run several times, one
+// after the other.
 package controllermanager
 
 import (
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	apiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/component-base/configz"
 	"k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	"k8s.io/kubernetes/cmd/kube-controller-manager/app/options"
 
@@ -21,10 +23,11 @@ import (
 	"kedge/pkg/lifecycle"
 )
 
-// Config of the controller manager. Args is optional, all else is required.
+// Config of the controller manager. Args and Built are optional, all else is required.
 type Config struct {
 	Flags []string     // kedge's own flags, --key=value
 	Args  []config.Arg // the user's flags, which win
+	Built func()       // called each time when the controllers are built: three of them take CSI's package state from the kubelet
 	Log   *slog.Logger
 }
 
@@ -59,15 +62,25 @@ func run(ctx context.Context, c Config, ready func()) error {
 	if err != nil {
 		return fmt.Errorf("build configuration: %w", err)
 	}
+	configz.Delete(app.ConfigzName) // registered again by each run
 	go func() {
-		if waitBuilt(ctx, cfg.SecureServing) {
-			ready()
+		if !waitBuilt(ctx, cfg.SecureServing) {
+			return
 		}
+		if c.Built != nil {
+			c.Built()
+		}
+		ready()
 	}()
-	if err := app.Run(ctx, cfg.Complete()); err != nil && ctx.Err() == nil {
+	if err := app.Run(ctx, cfg.Complete()); err != nil && (ctx.Err() == nil || stillAtWork(err)) {
 		return fmt.Errorf("run: %w", err)
 	}
 	return nil
+}
+
+// stillAtWork tells of controllers that did not stop in time: whoever leads next must not work beside them.
+func stillAtWork(err error) bool {
+	return strings.Contains(err.Error(), "controller shutdown timeout reached")
 }
 
 // waitBuilt reads the health page until the controllers are on it.

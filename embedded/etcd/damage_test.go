@@ -41,7 +41,7 @@ func member(t *testing.T) Config {
 		return TLS{Cert: store.CertFile(leaf), Key: store.KeyFile(leaf), CA: store.CAFile(pki.Etcd)}
 	}
 	return Config{
-		Name: "a", Dir: filepath.Join(dir, "db"), Socket: filepath.Join(dir, "etcd.sock"), Peer: listener.Addr().String(),
+		Name: "a", Dir: filepath.Join(dir, "db"), Socket: filepath.Join(dir, "etcd.sock"), Peer: listener.Addr().String(), Advertise: "https://" + listener.Addr().String(),
 		Client: tls(pki.EtcdServer), Members: tls(pki.EtcdPeer), Log: log,
 	}
 }

@@ -16,13 +16,13 @@ func bare(t *testing.T, args ...config.Arg) Config {
 	t.Helper()
 	dir := t.TempDir()
 	return Config{
-		Name: "a", Dir: filepath.Join(dir, "db"), Socket: filepath.Join(dir, "run", "etcd.sock"), Peer: "127.0.0.1:2380",
+		Name: "a", Dir: filepath.Join(dir, "db"), Socket: filepath.Join(dir, "run", "etcd.sock"), Peer: "127.0.0.1:2380", Advertise: "https://192.0.2.1:2380",
 		Client: TLS{"c.crt", "c.key", "ca.crt"}, Members: TLS{"p.crt", "p.key", "ca.crt"},
 		Args: args, Log: slog.New(slog.DiscardHandler),
 	}
 }
 
-// TestEmbed: both sides are under mutual TLS, clients arrive on the socket and peers on loopback.
+// TestEmbed: both sides are under mutual TLS, clients arrive on the socket and peers, who are told another address, on loopback.
 func TestEmbed(t *testing.T) {
 	c := bare(t)
 	cfg, err := c.embed()
@@ -35,8 +35,8 @@ func TestEmbed(t *testing.T) {
 	for what, c := range map[string]struct{ got, want []string }{
 		"clients":        {texts(cfg.ListenClientUrls), []string{c.Endpoint()}},
 		"peers":          {texts(cfg.ListenPeerUrls), []string{"https://127.0.0.1:2380"}},
-		"known to peers": {texts(cfg.AdvertisePeerUrls), []string{"https://127.0.0.1:2380"}},
-		"cluster":        {[]string{cfg.InitialCluster}, []string{"a=https://127.0.0.1:2380"}},
+		"known to peers": {texts(cfg.AdvertisePeerUrls), []string{"https://192.0.2.1:2380"}},
+		"cluster":        {[]string{cfg.InitialCluster}, []string{"a=https://192.0.2.1:2380"}},
 		"client TLS":     {[]string{cfg.ClientTLSInfo.CertFile, cfg.ClientTLSInfo.KeyFile, cfg.ClientTLSInfo.TrustedCAFile}, []string{"c.crt", "c.key", "ca.crt"}},
 		"peer TLS":       {[]string{cfg.PeerTLSInfo.CertFile, cfg.PeerTLSInfo.KeyFile, cfg.PeerTLSInfo.TrustedCAFile}, []string{"p.crt", "p.key", "ca.crt"}},
 	} {

@@ -23,7 +23,7 @@ import (
 	"kedge/pkg/lifecycle"
 )
 
-// Config of the kubelet. Args, Labels, Taints and ResolvConf are optional, all else is required.
+// Config of the kubelet. Args, CSI, Labels, Taints and ResolvConf are optional, all else is required.
 type Config struct {
 	NodeName      string
 	NodeIPs       []string
@@ -44,6 +44,7 @@ type Config struct {
 	OOMScoreAdj   int32
 
 	Args []config.Arg // the user's flags, which win
+	CSI  *CSI         // set in a process with controllers, see there
 	Log  *slog.Logger
 }
 
@@ -61,6 +62,9 @@ func run(ctx context.Context, c Config, ready func()) error {
 	deps, err := app.UnsecuredDependencies(ctx, server, utilfeature.DefaultFeatureGate)
 	if err != nil {
 		return fmt.Errorf("build dependencies: %w", err)
+	}
+	if c.CSI != nil {
+		deps.VolumePlugins = c.CSI.watch(deps.VolumePlugins)
 	}
 	ready()
 	if err := app.Run(ctx, server, deps, utilfeature.DefaultFeatureGate); err != nil {

@@ -1,5 +1,6 @@
 // Package scheduler runs kube-scheduler inside the process. It is the only package that imports its server.
-// Leader election is off: upstream's ends the process when a lease is lost.
+// Leader election is off: upstream's ends the process when a lease is lost. The component may run several times, one after the
+// other.
 package scheduler
 
 import (
@@ -7,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"k8s.io/component-base/configz"
 	"k8s.io/kubernetes/cmd/kube-scheduler/app"
 	"k8s.io/kubernetes/cmd/kube-scheduler/app/options"
 
@@ -39,6 +41,7 @@ func run(ctx context.Context, c Config, ready func()) error {
 	if err != nil {
 		return fmt.Errorf("set up: %w", err)
 	}
+	configz.Delete("componentconfig") // registered again by each run
 	ready()
 	if err := app.Run(ctx, cfg, sched); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("run: %w", err)

@@ -25,7 +25,11 @@ func (s Shared) agree(ctx context.Context, client dynamic.Interface) error {
 	target := client.Resource(corev1.SchemeGroupVersion.WithResource("configmaps")).Namespace(metav1.NamespaceSystem)
 	existing, err := target.Get(ctx, sharedName, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		if _, err := target.Create(ctx, s.object(), metav1.CreateOptions{FieldManager: fieldManager}); err != nil {
+		_, err = target.Create(ctx, s.object(), metav1.CreateOptions{FieldManager: fieldManager})
+		if apierrors.IsAlreadyExists(err) { // another server was first
+			return s.agree(ctx, client)
+		}
+		if err != nil {
 			return fmt.Errorf("store %s: %w", sharedName, err)
 		}
 		return nil

@@ -42,6 +42,7 @@ type Credentials struct {
 type Agent struct {
 	Options
 	credentials Credentials
+	csi         kubelet.CSI
 	network     *cni.Network
 	networkUp   chan struct{}              // closed when the node's part of the pod network is set up
 	informers   func() (*informers, error) // the same for all callers
@@ -56,6 +57,14 @@ func New(o Options) *Agent {
 
 // SetCredentials must be called before Workloads starts.
 func (a *Agent) SetCredentials(c Credentials) { a.credentials = c }
+
+// ReclaimCSI must be called when controllers have been built in the process; embedded/kubelet says why.
+func (a *Agent) ReclaimCSI() error {
+	if err := a.csi.Reclaim(); err != nil {
+		return fmt.Errorf("keep CSI with the kubelet: %w", err)
+	}
+	return nil
+}
 
 // Runtime unpacks the payload and runs containerd. It needs no API server.
 func (a *Agent) Runtime() lifecycle.Component {
@@ -128,7 +137,7 @@ func (a *Agent) kubelet() (lifecycle.Component, error) {
 		Root: l.KubeletDir, PodLogs: logs, StaticPods: static, Socket: l.ContainerdSocket(),
 		Kubeconfig: a.credentials.Kubeconfig, TLSCert: a.credentials.TLSCert, TLSKey: a.credentials.TLSKey, ClientCA: a.credentials.ClientCA,
 		ClusterDNS: texts(c.ClusterDNS), ClusterDomain: c.ClusterDomain, ResolvConf: dns.PodResolvConf(),
-		CgroupDriver: a.Facts.CgroupDriver, OOMScoreAdj: oom, Args: c.KubeletArgs, Log: a.Log,
+		CgroupDriver: a.Facts.CgroupDriver, OOMScoreAdj: oom, Args: c.KubeletArgs, CSI: &a.csi, Log: a.Log,
 	}), nil
 }
 

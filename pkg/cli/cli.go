@@ -30,6 +30,7 @@ func programs() command.Programs {
 		Server: server.Run,
 		Agent:  agent.Run,
 		Tokens: openTokens,
+		Etcd:   openEtcd,
 		Kubectl: func(args []string, o command.Kubectl) int {
 			return kubectl.Run(args, kubectl.Options(o))
 		},

@@ -11,6 +11,7 @@ import (
 
 	"kedge/pkg/cli/command"
 	"kedge/pkg/config"
+	"kedge/pkg/join/bundle"
 	"kedge/pkg/join/token"
 	"kedge/pkg/pki"
 )
@@ -18,6 +19,7 @@ import (
 // tokens speaks to the API server as the administrator.
 type tokens struct {
 	fingerprint string
+	dir         string // of the authorities
 	client      kubernetes.Interface
 }
 
@@ -36,7 +38,7 @@ func openTokens(layout config.Layout, kubeconfig string) (command.Tokens, error)
 	if err != nil {
 		return nil, fmt.Errorf("create client: %w", err)
 	}
-	return tokens{fingerprint: trust.Fingerprint(), client: client}, nil
+	return tokens{fingerprint: trust.Fingerprint(), dir: layout.ServerTLS(), client: client}, nil
 }
 
 // notServer says where the command works.
@@ -59,7 +61,21 @@ func (t tokens) Create(ctx context.Context, n command.NewToken) (string, error) 
 	if err := token.Create(ctx, t.client, made, token.Options{Role: role, TTL: n.TTL, Description: n.Description}); err != nil {
 		return "", err
 	}
+	if role == token.Server {
+		if err := t.publish(ctx); err != nil {
+			return "", err
+		}
+	}
 	return made.String(), nil
+}
+
+// publish hands the authorities to the servers that the tokens allow, and to no other.
+func (t tokens) publish(ctx context.Context) error {
+	files, err := pki.Export(t.dir)
+	if err != nil {
+		return err
+	}
+	return bundle.Publish(ctx, t.client, files)
 }
 
 func (t tokens) List(ctx context.Context) ([]command.Token, error) {
@@ -75,5 +91,8 @@ func (t tokens) List(ctx context.Context) ([]command.Token, error) {
 }
 
 func (t tokens) Delete(ctx context.Context, name string) error {
-	return token.Delete(ctx, t.client, name)
+	if err := token.Delete(ctx, t.client, name); err != nil {
+		return err
+	}
+	return t.publish(ctx)
 }

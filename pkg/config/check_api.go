@@ -39,7 +39,12 @@ func (r *resolution) checkJoin() {
 		r.fail("token", 0, "token-file is given as well (%s); use one of them", r.origin("token-file", 0).String("token-file"))
 	}
 	if r.Server == "" {
-		r.fail("server", 0, "an agent needs the address of a server; set --server https://host:6443")
+		switch {
+		case r.Role == RoleAgent:
+			r.fail("server", 0, "an agent needs the address of a server; set --server https://host:6443")
+		case r.Token != "" || r.TokenFile != "":
+			r.fail("server", 0, "a token is given, which is for joining a cluster; set --server https://host:6443, or leave the token out")
+		}
 		return
 	}
 	u, err := url.Parse(r.Server)

@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// Adopt completes the configuration of an agent with the values that the machines of its cluster share, by the name of
+// Adopt completes the configuration of a machine that joins with the values that the machines of its cluster share, by the name of
 // their option, lists with commas. A value that was given here and differs is an error that shows both.
 type Adopt func(shared map[string]string) (*Config, error)
 
-// Joining is Resolve for an agent: its configuration as far as it is known before it has met its cluster, and how the
+// Joining is Resolve for a machine that may join a cluster: its configuration as far as it is known before it has met its cluster, and how the
 // rest is filled in.
 func Joining(s Sources, m Machine) (*Config, Adopt, error) {
 	cfg, err := Resolve(s, m)

@@ -38,7 +38,9 @@ type Config struct {
 
 	Token     string
 	TokenFile string
-	Server    string // https://host:port
+	Server    string // https://host:port; empty for the first server of a cluster
+
+	ClusterReset bool // make a cluster of this server alone and end
 
 	TLSSANs          []string
 	BindAddress      netip.Addr // the unspecified address of the primary family listens on all addresses of both

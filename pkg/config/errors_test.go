@@ -105,7 +105,7 @@ func TestFileErrors(t *testing.T) {
 		{"cluster-cdir: 10.1.0.0/16\n", `DIR/config.yaml:1: unknown key "cluster-cdir"; did you mean cluster-cidr?`},
 		{"\nkubelet_args+: [v=1]\n", `DIR/config.yaml:2: unknown key "kubelet_args"; did you mean kubelet-arg?`},
 		{"zzz: 1\n", `DIR/config.yaml:1: unknown key "zzz"; kedge config print shows all keys`},
-		{"token: abc\n", `DIR/config.yaml:1: token is an option of kedge agent, not of kedge server`},
+		{"token: abc\n", `server: a token is given, which is for joining a cluster; set --server https://host:6443, or leave the token out`},
 		{"config: /x\n", `DIR/config.yaml:1: config cannot be set in a file; use --config or KEDGE_CONFIG`},
 		{"node-name: a\n#\nnode-name: b\n", `DIR/config.yaml:3: node-name: given a second time, first on line 1`},
 		{"node-name+: a\n", `DIR/config.yaml:1: node-name+: only lists can be added to, and node-name takes one value; write node-name:`},
@@ -129,6 +129,16 @@ func TestFileErrors(t *testing.T) {
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%s: %s", c.text, diff)
 		}
+	}
+}
+
+// TestOtherRole: an option of the other role is no unknown one.
+func TestOtherRole(t *testing.T) {
+	s, dir := load(t, RoleAgent, map[string]string{"config.yaml": "tls-san: [a]\n"}, nil, "--server=https://a:6443")
+	_, err := Resolve(s, edge())
+	want := dir + "/config.yaml:1: tls-san is an option of kedge server, not of kedge agent"
+	if err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
 	}
 }
 

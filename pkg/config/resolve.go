@@ -35,7 +35,7 @@ type resolution struct {
 
 func resolve(s Sources, m Machine) *resolution { return resolveWith(s, m, nil) }
 
-// resolveWith resolves with the values that the cluster of an agent has; nil when they are not known yet.
+// resolveWith resolves with the values that the cluster of a machine that joins has; nil when they are not known yet.
 func resolveWith(s Sources, m Machine, cluster []Value) *resolution {
 	r := &resolution{given: map[string][]item{}, bad: map[string]bool{}, problems: slices.Clone(s.problems)}
 	r.Role = s.Role
@@ -53,8 +53,12 @@ func resolveWith(s Sources, m Machine, cluster []Value) *resolution {
 		r.checkCluster(cluster)
 		return r
 	}
+	r.checkJoin()
 	r.checkAPI()
-	r.checkNetworks()
+	if cluster == nil {
+		r.checkNetworks()
+	}
+	r.checkCluster(cluster)
 	return r
 }
 

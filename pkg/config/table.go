@@ -77,22 +77,27 @@ func nodeOptions() []Option {
 }
 
 func joinOptions() []Option {
-	agent := []Role{RoleAgent}
+	both := []Role{RoleServer, RoleAgent}
 	return []Option{
 		{
-			Name: "server", Meta: "URL", Roles: agent,
-			Help:  "server to join, such as https://10.0.0.1:6443",
+			Name: "server", Meta: "URL", Roles: both,
+			Help:  "server of the cluster to join, such as https://10.0.0.1:6443; needed once",
 			field: func(c *Config) any { return &c.Server },
 		},
 		{
-			Name: "token", Meta: "TOKEN", Roles: agent, Secret: true,
+			Name: "token", Meta: "TOKEN", Roles: both, Secret: true,
 			Help:  "token that allows this machine to join",
 			field: func(c *Config) any { return &c.Token },
 		},
 		{
-			Name: "token-file", Meta: "FILE", Roles: agent,
+			Name: "token-file", Meta: "FILE", Roles: both,
 			Help:  "file that holds the token; not together with --token",
 			field: func(c *Config) any { return &c.TokenFile },
+		},
+		{
+			Name: "cluster-reset", Default: "false", Roles: []Role{RoleServer}, Outside: true,
+			Help:  "make a cluster of this server alone, with the data that it has, and end: for when too many servers are lost for ever",
+			field: func(c *Config) any { return &c.ClusterReset },
 		},
 	}
 }

@@ -16,8 +16,8 @@ import (
 // rootKeyFile stays on the machine where the cluster was made; see Export.
 const rootKeyFile = "root.key"
 
-// Fingerprint is the SHA-256 of the root certificate in dir, in hexadecimal.
-func Fingerprint(dir string) (string, error) {
+// rootFingerprint is the SHA-256 of the root certificate in dir, in hexadecimal.
+func rootFingerprint(dir string) (string, error) {
 	certs, err := readCertificates(filepath.Join(dir, "root.crt"))
 	if err != nil {
 		return "", fmt.Errorf("read root certificate: %w", err)
@@ -96,7 +96,7 @@ func checkAdopted(staging, fingerprint string) error {
 	if _, err := loadAuthorities(staging, time.Now()); err != nil {
 		return err
 	}
-	found, err := Fingerprint(staging)
+	found, err := rootFingerprint(staging)
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func TestTransfer(t *testing.T) {
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("exported (-want +got):\n%s", diff)
 	}
-	fingerprint, err := Fingerprint(first)
+	fingerprint, err := rootFingerprint(first)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestAdoptRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fingerprint, err := Fingerprint(first)
+	fingerprint, err := rootFingerprint(first)
 	if err != nil {
 		t.Fatal(err)
 	}

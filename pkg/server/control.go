@@ -18,7 +18,7 @@ import (
 	"kedge/pkg/tunnel"
 )
 
-// etcdPeer is where the member listens for peers: loopback while it is the only one.
+// etcdPeer is where the member listens for peers; the datastore's door is where they come from.
 const etcdPeer = "127.0.0.1:2380"
 
 // idleGates switches off two observers that ask etcd about every resource again and again: one estimates the cost of lists by
@@ -31,13 +31,14 @@ func (s *server) etcdConfig() etcd.Config {
 		return etcd.TLS{Cert: s.certificates.CertFile(leaf), Key: s.certificates.KeyFile(leaf), CA: s.certificates.CAFile(pki.Etcd)}
 	}
 	return etcd.Config{
-		Name: s.cfg.NodeName, Dir: s.cfg.Layout.EtcdDir(), Socket: s.cfg.Layout.EtcdSocket(), Peer: etcdPeer,
+		Name: s.cfg.NodeName, Dir: s.cfg.Layout.EtcdDir(), Socket: s.cfg.Layout.EtcdSocket(),
+		Peer: etcdPeer, Advertise: "https://" + s.door(s.cfg.NodeIPs[0].String()),
 		Client: tls(pki.EtcdServer), Members: tls(pki.EtcdPeer), Args: s.cfg.EtcdArgs, Log: s.log,
 	}
 }
 
 func (s *server) datastore() lifecycle.Component {
-	return lifecycle.Deferred("etcd", func() (lifecycle.Component, error) { return etcd.New(s.etcdConfig()), nil })
+	return lifecycle.Deferred("datastore", func() (lifecycle.Component, error) { return s.state.Component(), nil })
 }
 
 func (s *server) apiserver() lifecycle.Component {
@@ -53,7 +54,7 @@ func (s *server) apiserverFlags() []string {
 	flags := map[string]string{
 		"advertise-address":                  c.AdvertiseAddress.String(),
 		"secure-port":                        fmt.Sprint(c.HTTPSListenPort),
-		"service-cluster-ip-range":           join(c.ServiceCIDRs),
+		"service-cluster-ip-range":           commas(c.ServiceCIDRs),
 		"etcd-servers":                       s.etcdConfig().Endpoint(),
 		"etcd-cafile":                        tls.CAFile(pki.Etcd),
 		"etcd-certfile":                      tls.CertFile(pki.APIServerEtcdClient),
@@ -113,14 +114,21 @@ func (s *server) controllerManager() lifecycle.Component {
 			"kube-api-qps":             "500",
 			"kube-api-burst":           "1000",
 			"allocate-node-cidrs":      "true",
-			"cluster-cidr":             join(c.ClusterCIDRs),
-			"service-cluster-ip-range": join(c.ServiceCIDRs),
+			"cluster-cidr":             commas(c.ClusterCIDRs),
+			"service-cluster-ip-range": commas(c.ServiceCIDRs),
 			"controllers":              "*,-certificatesigningrequest-approving-controller", // kedge's own approver looks at names and addresses, too
 			"profiling":                "false",
 			"flex-volume-plugin-dir":   filepath.Join(c.Layout.KubeletDir, "volumeplugins"),
 		}
-		return controllermanager.New(controllermanager.Config{Flags: toFlags(flags), Args: c.ControllerManagerArgs, Log: s.log}), nil
+		return controllermanager.New(controllermanager.Config{Flags: toFlags(flags), Args: c.ControllerManagerArgs, Built: s.controllersBuilt, Log: s.log}), nil
 	})
+}
+
+// controllersBuilt gives the node back what it shares with controllers of its process.
+func (s *server) controllersBuilt() {
+	if err := s.node.ReclaimCSI(); err != nil {
+		s.log.Warn("CSI drivers may not be able to register on this node", "error", err)
+	}
 }
 
 func (s *server) scheduler() lifecycle.Component {
@@ -152,7 +160,7 @@ func (s *server) addons() lifecycle.Component {
 			Kubeconfig: c.WriteKubeconfig,
 			Values:     addons.Values{ClusterDNS: dns},
 			Shared: addons.Shared{
-				"cluster-cidr": join(c.ClusterCIDRs), "service-cidr": join(c.ServiceCIDRs), "cluster-dns": join(c.ClusterDNS),
+				"cluster-cidr": commas(c.ClusterCIDRs), "service-cidr": commas(c.ServiceCIDRs), "cluster-dns": commas(c.ClusterDNS),
 				"cluster-domain": c.ClusterDomain, "overlay-backend": c.OverlayBackend,
 			},
 			Log: s.log,
@@ -160,7 +168,7 @@ func (s *server) addons() lifecycle.Component {
 	})
 }
 
-func join[T netip.Addr | netip.Prefix](values []T) string {
+func commas[T netip.Addr | netip.Prefix](values []T) string {
 	texts := make([]string, 0, len(values))
 	for _, v := range values {
 		texts = append(texts, fmt.Sprint(v))

@@ -26,14 +26,14 @@ func TestToFlags(t *testing.T) {
 	}
 }
 
-func TestJoin(t *testing.T) {
+func TestCommas(t *testing.T) {
 	addresses := []netip.Addr{netip.MustParseAddr("10.43.0.10"), netip.MustParseAddr("fd00:43::a")}
 	prefixes := []netip.Prefix{netip.MustParsePrefix("10.42.0.0/16"), netip.MustParsePrefix("fd00:42::/56")}
 	for got, want := range map[string]string{
-		join(addresses):         "10.43.0.10,fd00:43::a",
-		join(prefixes):          "10.42.0.0/16,fd00:42::/56",
-		join(prefixes[:1]):      "10.42.0.0/16",
-		join([]netip.Addr(nil)): "",
+		commas(addresses):         "10.43.0.10,fd00:43::a",
+		commas(prefixes):          "10.42.0.0/16,fd00:42::/56",
+		commas(prefixes[:1]):      "10.42.0.0/16",
+		commas([]netip.Addr(nil)): "",
 	} {
 		if got != want {
 			t.Errorf("joined %q, want %q", got, want)

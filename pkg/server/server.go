@@ -10,6 +10,7 @@ import (
 	"kedge/pkg/agent"
 	"kedge/pkg/config"
 	"kedge/pkg/cri/registries"
+	"kedge/pkg/datastore"
 	"kedge/pkg/lifecycle"
 	"kedge/pkg/logging"
 	"kedge/pkg/node/lock"
@@ -21,21 +22,24 @@ import (
 	"kedge/pkg/version"
 )
 
-// server holds what the parts share. It is complete before the first of them starts, except for certificates, which
-// is set by the step that makes them.
+// server holds what the parts share. It is complete before the first of them starts, except for what the first steps find out: cfg is
+// completed by the one that joins a cluster, which sets membership, and certificates and state are set by those that make them.
 type server struct {
 	cfg          *config.Config
+	adopt        config.Adopt
 	log          *slog.Logger
 	facts        machine.Facts
 	started      time.Time
 	recorder     *status.Recorder
 	certificates *pki.Store
 	node         *agent.Agent
+	membership   *membership // nil on the first server of a cluster
+	state        *datastore.Datastore
 }
 
 // Run runs a server until ctx ends or a part of it cannot go on.
-func Run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
-	s := &server{cfg: cfg, log: log, started: time.Now(), recorder: status.NewRecorder(version.Components())}
+func Run(ctx context.Context, cfg *config.Config, adopt config.Adopt, log *slog.Logger) error {
+	s := &server{cfg: cfg, adopt: adopt, log: log, started: time.Now(), recorder: status.NewRecorder(version.Components())}
 	if uid := os.Geteuid(); uid != 0 {
 		return fmt.Errorf("start server: kedge runs as user %d; it needs root, for containers and their network", uid)
 	}
@@ -53,6 +57,9 @@ func Run(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
 	defer context.AfterFunc(ctx, func() { logging.Stopping(log) })()
 	log.Info("kedge server starts", "version", version.Version, "kubernetes", version.Kubernetes(), "node", cfg.NodeName,
 		"addresses", cfg.NodeIPs, "dataDir", cfg.Layout.DataDir)
+	if cfg.ClusterReset {
+		return s.resetCluster(ctx)
+	}
 	err = lifecycle.Run(ctx, s.parts(), log, s.recorder.Observe, func() {
 		took := time.Since(s.started)
 		s.recorder.SetReady(took)
@@ -74,18 +81,20 @@ func (s *server) parts() lifecycle.Component {
 	return lifecycle.Sequence("server",
 		status.Server(s.cfg.Layout.StatusSocket(), s.report, s.log),
 		lifecycle.Step("preflight", s.preflight),
+		lifecycle.Step("join", s.joinCluster),
 		lifecycle.Step("certificates", s.makeCertificates),
+		lifecycle.Step("members", s.openDatastore),
 		lifecycle.Parallel("foundation",
 			lifecycle.Sequence("api", s.datastore(), s.apiserver()),
 			s.runtime(),
 		),
 		lifecycle.Parallel("cluster",
-			s.scheduler(),
 			s.addons(),
+			s.servers(),
 			s.approver(),
 			lifecycle.Deferred("certificates renewal", func() (lifecycle.Component, error) { return pki.Renewer(s.certificates), nil }),
 			// The kubelet comes after the controllers are built; embedded/controllermanager says why.
-			lifecycle.Sequence("controllers and node", s.controllerManager(), s.workloads()),
+			lifecycle.Sequence("controllers and node", s.controllers(), s.workloads()),
 			process.ComeToRest(s.log),
 		),
 	)
@@ -169,6 +178,7 @@ func (s *server) report(context.Context) *status.Report {
 		Version: version.Version, Kubernetes: version.Kubernetes(), Role: string(s.cfg.Role), PID: os.Getpid(), Started: s.started,
 		Datastore: "etcd, embedded, " + s.cfg.Layout.EtcdDir(), ProxyMode: proxyMode,
 	}
+	s.reportMembers(r)
 	s.recorder.Fill(r)
 	if s.certificates != nil {
 		infos, err := s.certificates.List()

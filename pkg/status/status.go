@@ -52,6 +52,7 @@ type Report struct {
 	ReadySeconds float64       `json:"readySeconds,omitempty"` // from start to ready; 0 while starting
 	Node         Node          `json:"node"`
 	Datastore    string        `json:"datastore,omitempty"`
+	DatastoreIll string        `json:"datastoreProblem,omitempty"` // why the datastore does not work
 	ProxyMode    string        `json:"proxyMode"`
 	Components   []Component   `json:"components"`
 	Certificates []Certificate `json:"certificates"`
@@ -60,6 +61,9 @@ type Report struct {
 // Judge fills Healthy and Problems from the rest of the report.
 func (r *Report) Judge(now time.Time) {
 	var problems []string
+	if r.DatastoreIll != "" {
+		problems = append(problems, r.DatastoreIll)
+	}
 	for _, c := range r.Components {
 		if c.State != lifecycle.Ready {
 			problems = append(problems, strings.TrimSpace(fmt.Sprintf("component %s is %s %s", c.Name, c.State, c.Error)))

@@ -14,10 +14,11 @@ import (
 
 // Programs are what the commands run.
 type Programs struct {
-	Server func(ctx context.Context, cfg *config.Config, log *slog.Logger) error
+	Server func(ctx context.Context, cfg *config.Config, adopt config.Adopt, log *slog.Logger) error
 	Agent  func(ctx context.Context, cfg *config.Config, adopt config.Adopt, log *slog.Logger) error
 	// Tokens opens the tokens of the cluster whose server has this layout.
 	Tokens func(layout config.Layout, kubeconfig string) (Tokens, error)
+	Etcd   func(layout config.Layout) (Etcd, error)
 	// Kubectl and Ctr get their arguments without the name. They use the process's own standard streams.
 	Kubectl func(args []string, o Kubectl) int
 	Ctr     func(args []string, socket string) (int, error)
@@ -79,7 +80,7 @@ func (a *app) root() *cobra.Command {
 	root.SetErr(a.Err)
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		a.serverCommand(), a.agentCommand(), a.tokenCommand(), a.kubectlCommand(), a.ctrCommand(), a.statusCommand(), a.checkCommand(),
+		a.serverCommand(), a.agentCommand(), a.tokenCommand(), a.etcdCommand(), a.kubectlCommand(), a.ctrCommand(), a.statusCommand(), a.checkCommand(),
 		a.configCommand(), a.certificateCommand(), a.resetCommand(), a.completionCommand(), a.versionCommand(),
 	)
 	root.SetHelpCommand(helpCommand())

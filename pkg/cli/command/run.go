@@ -19,11 +19,16 @@ func (a *app) serverCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "server", Short: "Run a control plane and a node on this machine", Args: noArgs,
 		Long: "Runs a whole cluster on this machine: the control plane and, unless --disable-agent is set, a node.\n" +
+			"With --server and a token of the role server it becomes a further server of that cluster; later starts need neither.\n" +
 			"SIGTERM or SIGINT stops it and leaves the containers running; a second one ends it at once." + optionHelp,
 	}
 	o := addOptions(cmd, config.RoleServer)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := o.resolve(a)
+		sources, err := o.load(a)
+		if err != nil {
+			return err
+		}
+		cfg, adopt, err := config.Joining(sources, a.Machine)
 		if err != nil {
 			return err
 		}
@@ -33,7 +38,7 @@ func (a *app) serverCommand() *cobra.Command {
 		}
 		ctx, stop := a.untilSignal(cmd.Context())
 		defer stop()
-		return a.Server(ctx, cfg, log)
+		return a.Server(ctx, cfg, adopt, log)
 	}
 	return cmd
 }

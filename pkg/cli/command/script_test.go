@@ -42,7 +42,7 @@ func (f findings) WriteText(w io.Writer) error {
 // programs say what they were asked to do.
 func programs() Programs {
 	return Programs{
-		Server: func(ctx context.Context, cfg *config.Config, log *slog.Logger) error {
+		Server: func(ctx context.Context, cfg *config.Config, _ config.Adopt, log *slog.Logger) error {
 			log.Info("server", "node", cfg.NodeName)
 			if cfg.NodeName == "failing" {
 				return errors.New("datastore: no space left")

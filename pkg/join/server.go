@@ -1,0 +1,109 @@
+package join
+
+import (
+	"context"
+	"encoding/pem"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"kedge/pkg/join/bundle"
+	"kedge/pkg/join/token"
+	"kedge/pkg/pki"
+)
+
+// Admission is what a server needs to become one of a cluster.
+type Admission struct {
+	Fingerprint string            // of the cluster's root
+	Authorities bundle.Files      // see pki.Adopt
+	Shared      map[string]string // the values that all machines share, by the name of their option
+	Servers     []string          // addresses of the cluster's servers
+}
+
+// AsServer shows a server token to a server of the cluster and returns what it is good for. Nothing is written.
+func AsServer(ctx context.Context, server, text string, log *slog.Logger) (*Admission, error) {
+	t, err := token.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("read token: %w", err)
+	}
+	var trust pki.Trust
+	err = retry(ctx, log, "join cluster", func(ctx context.Context) (err error) {
+		trust, err = meet(ctx, server, t.Fingerprint)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	client, err := newClient(&rest.Config{
+		Host: server, BearerToken: t.Bearer(),
+		TLSClientConfig: rest.TLSClientConfig{CAData: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: trust.Kubernetes.Raw})},
+	})
+	if err != nil {
+		return nil, err
+	}
+	var a *Admission
+	err = retry(ctx, log, "join cluster", func(ctx context.Context) (err error) {
+		a, err = admission(ctx, client, server, t)
+		return explain(err)
+	})
+	return a, err
+}
+
+func admission(ctx context.Context, client kubernetes.Interface, server string, t token.Token) (*Admission, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	shared, err := client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, SharedConfig, metav1.GetOptions{})
+	if err != nil {
+		return nil, refused(t, "read the cluster's configuration", err)
+	}
+	secret, err := client.CoreV1().Secrets(metav1.NamespaceSystem).Get(ctx, bundle.Name, metav1.GetOptions{})
+	if err != nil {
+		return nil, refused(t, "read the cluster's authorities", err)
+	}
+	files, err := bundle.Open(secret, t)
+	if err != nil {
+		return nil, final(err)
+	}
+	servers, err := serversOf(ctx, client, server)
+	if err != nil {
+		return nil, err
+	}
+	return &Admission{Fingerprint: t.Fingerprint, Authorities: files, Shared: shared.Data, Servers: servers}, nil
+}
+
+// refused explains what a token is not good for.
+func refused(t token.Token, doing string, err error) error {
+	switch {
+	case apierrors.IsUnauthorized(err):
+		return final(fmt.Errorf("%s: the cluster does not know token %s, or it has expired: make another with kedge token create --role server", doing, t.ID))
+	case apierrors.IsForbidden(err):
+		return final(fmt.Errorf("%s: token %s is for agents: make one with kedge token create --role server", doing, t.ID))
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// serversOf lists the addresses of the cluster's servers, the one that was asked first.
+func serversOf(ctx context.Context, client kubernetes.Interface, server string) ([]string, error) {
+	u, err := url.Parse(server)
+	if err != nil {
+		return nil, final(fmt.Errorf("parse --server: %w", err))
+	}
+	all := []string{u.Hostname()}
+	found, err := client.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).Get(ctx, "kubernetes", metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list servers: %w", err)
+	}
+	for _, e := range found.Endpoints {
+		all = append(all, e.Addresses...)
+	}
+	rest := slices.DeleteFunc(all[1:], func(a string) bool { return a == u.Hostname() || net.ParseIP(a) == nil })
+	slices.Sort(rest)
+	return append(all[:1], slices.Compact(rest)...), nil
+}
