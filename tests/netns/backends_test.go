@@ -3,6 +3,7 @@ package netns
 import (
 	"log/slog"
 
+	"kedge/pkg/network/proxy/ipvs"
 	"kedge/pkg/network/proxy/state"
 )
 
@@ -16,5 +17,9 @@ type backend struct {
 
 // backends are all there are.
 func backends() []backend {
-	return []backend{}
+	return []backend{
+		{"ipvs", ipvs.Available, openIPVS, ipvs.Clean},
+	}
 }
+
+func openIPVS(log *slog.Logger) (state.Backend, error) { return ipvs.New(ipvs.Options{Log: log}) }
