@@ -4,6 +4,7 @@ import (
 	"log/slog"
 
 	"kedge/pkg/network/proxy/ipvs"
+	"kedge/pkg/network/proxy/nftables"
 	"kedge/pkg/network/proxy/state"
 )
 
@@ -19,7 +20,12 @@ type backend struct {
 func backends() []backend {
 	return []backend{
 		{"ipvs", ipvs.Available, openIPVS, ipvs.Clean},
+		{"nftables", func() error { return nil }, openNFTables, nftables.Clean},
 	}
 }
 
 func openIPVS(log *slog.Logger) (state.Backend, error) { return ipvs.New(ipvs.Options{Log: log}) }
+
+func openNFTables(log *slog.Logger) (state.Backend, error) {
+	return nftables.New(nftables.Options{Log: log})
+}

@@ -43,6 +43,8 @@ func TestOtherPorts(t *testing.T) {
 			}
 		})
 		w.in["dns"] = w.in["node"]
+		w.node.Own = []netip.Addr{w.names["dns"][0], w.names["dns"][1]}
+		w.sync(t)
 		w.serve("udp", "dns", 53)
 		w.serve("tcp", "dns", 53)
 		w.set(t, balanced(newService("web", 10, tcp(80)), "external", "lb"), ready("a")...)

@@ -210,10 +210,10 @@ func (w *world) stuck(t *testing.T, clients, targets []string) map[string]string
 				network, target := w.target(t, v6, to)
 				for range 10 {
 					answer := w.readable(w.in[from].Ask(network, w.source(v6, from), target, answerLimit))
-					if had, ok := answers[from+" to "+target]; ok && had != answer {
+					if had, ok := answers[from+" to "+network+" "+target]; ok && had != answer {
 						t.Errorf("%s to %s: %q, and before %q", from, target, answer, had)
 					}
-					answers[from+" to "+target] = answer
+					answers[from+" to "+network+" "+target] = answer
 				}
 			}
 		}

@@ -1,0 +1,306 @@
+package nftables
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
+	"kedge/pkg/network/nft"
+	"kedge/pkg/network/nft/wire"
+	"kedge/pkg/network/proxy/state"
+)
+
+// Mark is the bit of the packet mark that says "this connection may need another source address". It is set
+// on the first packet of a connection to a service and cleared before that leaves.
+const Mark = 0x2000
+
+// dnsPort is what of the node's own service addresses is not refused.
+const dnsPort = 53
+
+// chain is a chain with its rules.
+type chain struct {
+	wire.Chain
+	rules []nft.Rule
+}
+
+// Both translations come just before those of the pod network (pkg/network/cni), which has the standard priorities.
+const (
+	priorityDestination = -101
+	prioritySource      = 99
+)
+
+// baseChains are all chains but those that choose an endpoint. What others jump to comes first.
+func baseChains(node state.Node) []chain {
+	chains := []chain{
+		{wire.Chain{Name: chainReject}, rejectRules()},
+		{wire.Chain{Name: chainRefuse}, append(returnRules(node, portRefuse), goTo(chainReject))},
+		{wire.Chain{Name: chainDrop}, append(returnRules(node, portDrop), nft.Drop())},
+		{wire.Chain{Name: chainMasquerade}, masqueradeRules()},
+	}
+	var pre, out, post, in, forward []nft.Rule
+	for _, v6 := range []bool{false, true} {
+		f := family{v6}
+		from := func(who string) string { return prefix + who + familyDigit(v6) }
+		chains = append(
+			chains,
+			chain{wire.Chain{Name: from("other")}, f.otherRules(node)},
+			chain{wire.Chain{Name: from("stray")}, f.strayRules(node)},
+			chain{wire.Chain{Name: from("pod")}, f.podRules()},
+			chain{wire.Chain{Name: from("node")}, f.nodeRules()},
+			chain{wire.Chain{Name: from("stranger")}, f.strangerRules()},
+		)
+		for _, p := range node.ClusterCIDRs {
+			if p.Addr().Is6() == v6 {
+				pre = append(pre, nft.Join(nft.Source(p), goTo(from("pod"))))
+				forward = append(forward, nft.Join(marked(), nft.Source(p), notBack(), clearMark()))
+			}
+		}
+		pre = append(pre, nft.Join(nft.Family(v6), goTo(from("stranger"))))
+		out = append(out, nft.Join(nft.Family(v6), goTo(from("node"))))
+		post = append(post, f.hairpinRule())
+		in = append(in, f.inputRules(node)...)
+	}
+	post = append(post, nft.Join(marked(), goTo(chainMasquerade)))
+	nat := func(name string, hook uint32, priority int32, rules []nft.Rule) chain {
+		return chain{wire.Chain{Name: name, Type: "nat", Hook: hook, Priority: priority}, rules}
+	}
+	return append(
+		chains,
+		nat(chainPrerouting, unix.NF_INET_PRE_ROUTING, priorityDestination, pre),
+		nat(chainOutput, unix.NF_INET_LOCAL_OUT, priorityDestination, out),
+		chain{wire.Chain{Name: chainInput, Type: "filter", Hook: unix.NF_INET_LOCAL_IN}, in},
+		chain{wire.Chain{Name: chainForward, Type: "filter", Hook: unix.NF_INET_FORWARD}, forward},
+		nat(chainPostrouting, unix.NF_INET_POST_ROUTING, prioritySource, post),
+	)
+}
+
+func goTo(chain string) nft.Rule {
+	return nft.Rule{&expr.Verdict{Kind: expr.VerdictGoto, Chain: chain}}
+}
+
+func rejectRules() []nft.Rule {
+	return []nft.Rule{
+		nft.Join(protocol(unix.IPPROTO_TCP), nft.Rule{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}),
+		{&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_PORT_UNREACH}},
+	}
+}
+
+// The node's own connections that are to fail go to the first address of the service network, which no service has, on these ports:
+// ended where they leave, a UDP socket would be told EPERM at once instead of ECONNREFUSED or nothing.
+const (
+	portRefuse = 1
+	portDrop   = 2
+)
+
+// returnRules send the node's own connections that would reach the node itself to a port of the first service address. Others,
+// to services on addresses of other machines, are ended by the rule after these.
+func returnRules(node state.Node, port uint16) []nft.Rule {
+	var rules []nft.Rule
+	for _, p := range node.ServiceCIDRs {
+		to := netip.AddrPortFrom(p.Masked().Addr(), port)
+		rules = append(rules, nft.Join(nft.Family(p.Addr().Is6()), onLoopback(), clearMark(), nft.DNAT(to)))
+	}
+	return rules
+}
+
+// onLoopback matches what leaves by lo, the first link of every network namespace. Nothing that comes in does at prerouting.
+func onLoopback() nft.Rule {
+	return nft.Rule{
+		&expr.Meta{Key: expr.MetaKeyOIF, Register: base},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: base, Data: binary.NativeEndian.AppendUint32(nil, 1)},
+	}
+}
+
+// inputRules end what is for a service address although no service has taken it.
+func (f family) inputRules(node state.Node) []nft.Rule {
+	var rules []nft.Rule
+	for _, p := range node.ServiceCIDRs {
+		if p.Addr().Is6() == f.v6 {
+			rules = append(rules, nft.Join(nft.Destination(p), goTo(prefix+"stray"+familyDigit(f.v6))))
+		}
+	}
+	return rules
+}
+
+func (f family) strayRules(node state.Node) []nft.Rule {
+	rules := f.ownRules(node)
+	for _, p := range node.ServiceCIDRs {
+		if p.Addr().Is6() == f.v6 {
+			rules = append(rules, nft.Join(nft.Destination(nft.Single(p.Masked().Addr())), f.toPort(portDrop), nft.Drop()))
+		}
+	}
+	return append(rules, goTo(chainReject))
+}
+
+func (f family) toPort(number uint16) nft.Rule {
+	return nft.Rule{
+		&expr.Payload{DestRegister: base, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: base, Data: binary.BigEndian.AppendUint16(nil, number)},
+	}
+}
+
+// masqueradeRules end the way of a marked connection: the node's own keep their source when the endpoint is on the node.
+func masqueradeRules() []nft.Rule {
+	rules := []nft.Rule{clearMark()}
+	for _, v6 := range []bool{false, true} {
+		f := family{v6}
+		rules = append(rules, nft.Join(nft.Family(v6), f.address(true, base), f.address(true, base+f.words()), f.lookup(local), fromNode(true), nft.Return()))
+	}
+	return append(rules, nft.MasqueradeRandom())
+}
+
+// podRules are for connections from pods. Those of other nodes may use node ports of this one; svc-forward takes the mark from all that
+// need no other source.
+func (f family) podRules() []nft.Rule {
+	return []nft.Rule{
+		f.guardRule(), f.dispatch(services, false), setMark(), f.dispatch(services, true), clearMark(),
+		goTo(prefix + "other" + familyDigit(f.v6)),
+	}
+}
+
+// notBack matches what does not leave where it came from.
+func notBack() nft.Rule {
+	return nft.Rule{
+		&expr.Fib{Register: base, ResultOIF: true, FlagDADDR: true, FlagIIF: true},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: base, Data: make([]byte, 4)},
+	}
+}
+
+// nodeRules are for connections of the node itself. Whether they need another source is known when the endpoint is chosen.
+func (f family) nodeRules() []nft.Rule {
+	return []nft.Rule{
+		f.guardRule(), setMark(), f.dispatch(services, false), f.dispatch(services, true), clearMark(),
+		goTo(prefix + "other" + familyDigit(f.v6)),
+	}
+}
+
+// strangerRules are for connections from outside the cluster.
+func (f family) strangerRules() []nft.Rule {
+	return append([]nft.Rule{f.guardRule(), f.dispatch(outside, false), f.dispatch(outside, true)}, f.nodeRules()[1:]...)
+}
+
+// otherRules refuse what goes to a service address without being for a service, lest it reach the node's own listeners or leave. An
+// external address is a service's only where nobody else is known to have it.
+func (f family) otherRules(node state.Node) []nft.Rule {
+	rules := append(
+		f.ownRules(node),
+		nft.Join(onLoopback(), nft.Family(f.v6), f.address(true, base), f.lookup(external), goTo(chainRefuse)),
+	)
+	for _, p := range node.ServiceCIDRs {
+		if p.Addr().Is6() == f.v6 {
+			rules = append(rules, nft.Join(nft.Destination(p), goTo(chainRefuse)))
+		}
+	}
+	return rules
+}
+
+// ownRules spare what the node itself serves on service addresses.
+func (f family) ownRules(node state.Node) []nft.Rule {
+	var rules []nft.Rule
+	for _, a := range node.Own {
+		if a.Is6() == f.v6 {
+			own := nft.Destination(nft.Single(a))
+			rules = append(
+				rules,
+				nft.Join(own, nft.Port(unix.IPPROTO_UDP, dnsPort), nft.Return()), nft.Join(own, nft.Port(unix.IPPROTO_TCP, dnsPort), nft.Return()),
+				nft.Join(own, protocol(f.icmp()), nft.Return()),
+			)
+		}
+	}
+	return rules
+}
+
+func (f family) icmp() uint8 {
+	if f.v6 {
+		return unix.IPPROTO_ICMPV6
+	}
+	return unix.IPPROTO_ICMP
+}
+
+// guardRule drops what the source ranges of a service do not allow.
+func (f family) guardRule() nft.Rule {
+	allowed := f.lookup(sources)
+	allowed[0].(*expr.Lookup).Invert = true
+	return nft.Join(
+		nft.Family(f.v6), f.front(base), f.lookup(guarded),
+		f.front(base), f.address(false, base+f.words()+2), allowed, nft.Drop(),
+	)
+}
+
+// dispatch sends connections for a service to the chain of its class.
+func (f family) dispatch(id setID, port bool) nft.Rule {
+	rule := nft.Family(f.v6)
+	if port {
+		rule = nft.Join(rule, f.address(true, base), f.lookup(nodeports), f.anyFront(base))
+	} else {
+		rule = nft.Join(rule, f.front(base))
+	}
+	return nft.Join(
+		rule, f.fetch(id, base), setPriority(base),
+		nft.Rule{&expr.Meta{Key: expr.MetaKeyPRIORITY, Register: base}}, f.fetch(classes, unix.NFT_REG_VERDICT),
+	)
+}
+
+// hairpinRule gives a pod that reaches itself another source.
+func (f family) hairpinRule() nft.Rule {
+	return nft.Join(
+		nft.Family(f.v6), f.address(false, base), f.address(true, base+f.words()), f.lookup(local), fromNode(false), nft.MasqueradeRandom(),
+	)
+}
+
+func fromNode(yes bool) nft.Rule {
+	op := expr.CmpOpNeq
+	if yes {
+		op = expr.CmpOpEq
+	}
+	return nft.Rule{
+		&expr.Fib{Register: base, ResultADDRTYPE: true, FlagSADDR: true},
+		&expr.Cmp{Op: op, Register: base, Data: binary.NativeEndian.AppendUint32(nil, unix.RTN_LOCAL)},
+	}
+}
+
+func protocol(number uint8) nft.Rule {
+	return nft.Rule{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: base},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: base, Data: []byte{number}},
+	}
+}
+
+func setMark() nft.Rule   { return changeMark(^uint32(Mark), Mark) }
+func clearMark() nft.Rule { return changeMark(^uint32(Mark), 0) }
+
+func changeMark(mask, xor uint32) nft.Rule {
+	return nft.Rule{
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: base},
+		bitwise(mask, xor),
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: base, SourceRegister: true},
+	}
+}
+
+func marked() nft.Rule {
+	return nft.Rule{
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: base},
+		bitwise(Mark, 0),
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: base, Data: make([]byte, 4)},
+	}
+}
+
+func bitwise(mask, xor uint32) expr.Any {
+	return &expr.Bitwise{
+		SourceRegister: base, DestRegister: base, Len: 4,
+		Mask: binary.NativeEndian.AppendUint32(nil, mask), Xor: binary.NativeEndian.AppendUint32(nil, xor),
+	}
+}
+
+func setPriority(register uint32) nft.Rule {
+	return nft.Rule{&expr.Meta{Key: expr.MetaKeyPRIORITY, Register: register, SourceRegister: true}}
+}
+
+func unspecified(v6 bool) netip.Addr {
+	if v6 {
+		return netip.IPv6Unspecified()
+	}
+	return netip.IPv4Unspecified()
+}
