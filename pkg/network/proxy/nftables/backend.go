@@ -42,14 +42,22 @@ type familyClass struct {
 var _ state.Backend = (*Backend)(nil)
 
 // New opens the sockets of a backend in the network namespace of the calling thread. The kernel is changed by Sync only.
-func New(o Options) (*Backend, error) {
-	conn, err := wire.Open(tableName())
+func New(o Options) (state.Backend, error) {
+	b, err := open(o)
 	if err != nil {
 		return nil, fmt.Errorf("nftables backend of the service proxy: %w", err)
 	}
+	return b, nil
+}
+
+func open(o Options) (*Backend, error) {
+	conn, err := wire.Open(tableName())
+	if err != nil {
+		return nil, err
+	}
 	routes, err := openRouter()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("nftables backend of the service proxy: %w", err), conn.Close())
+		return nil, errors.Join(err, conn.Close())
 	}
 	return &Backend{log: o.Log, conn: conn, routes: routes, tables: tables(), model: newModel(0, nil)}, nil
 }

@@ -28,7 +28,7 @@ func fresh(t testing.TB) *Backend {
 	h := must(netlink.NewHandle(unix.NETLINK_ROUTE))(t)
 	t.Cleanup(h.Close)
 	check(t, h.LinkSetUp(must(h.LinkByName("lo"))(t)))
-	b := must(New(Options{Log: slog.New(slog.DiscardHandler)}))(t)
+	b := must(open(Options{Log: slog.New(slog.DiscardHandler)}))(t)
 	t.Cleanup(func() { check(t, b.Close()) })
 	return b
 }
