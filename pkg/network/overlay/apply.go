@@ -32,31 +32,27 @@ func (k *kernel) apply(want, have State) (changed int, err error) {
 		}
 		f.add(k.setLink(name, l, old, exists))
 	}
-	each(f, want.Addresses, have.Addresses, func(a LinkAddr, _ bool) error { return k.addAddress(a) }, nil)
-	each(f, want.Stations, have.Stations, k.setStation, nil)
-	each(f, want.Neighbours, have.Neighbours, k.setNeighbour, nil)
-	each(f, want.Routes, have.Routes, func(to netip.Prefix, r Route) error {
+	addresses, formerAddresses := difference(want.Addresses, have.Addresses)
+	stations, formerStations := difference(want.Stations, have.Stations)
+	neighbours, formerNeighbours := difference(want.Neighbours, have.Neighbours)
+	routes, formerRoutes := difference(want.Routes, have.Routes)
+	each(f, addresses, k.addAddress)
+	each(f, stations, k.setStation)
+	each(f, neighbours, k.setNeighbour)
+	each(f, formerRoutes, k.deleteRoute)
+	each(f, routes, func(to netip.Prefix, r Route) error {
 		old, exists := have.Routes[to]
 		return k.setRoute(to, r, exists && old.Link != r.Link)
-	}, k.deleteRoute)
-	each(f, want.Neighbours, have.Neighbours, nil, k.deleteNeighbour)
-	each(f, want.Stations, have.Stations, nil, k.deleteStation)
-	each(f, want.Addresses, have.Addresses, nil, func(a LinkAddr, _ bool) error { return k.deleteAddress(a) })
+	})
+	each(f, formerNeighbours, k.deleteNeighbour)
+	each(f, formerStations, k.deleteStation)
+	each(f, formerAddresses, k.deleteAddress)
 	return f.done, f.err()
 }
 
-// each calls set or remove, of which one may be nil, for what differs.
-func each[K, V comparable](f *faults, want, have map[K]V, set, remove func(K, V) error) {
-	different, superfluous := difference(want, have)
-	if remove != nil {
-		for key, v := range superfluous {
-			f.add(remove(key, v))
-		}
-	}
-	if set != nil {
-		for key, v := range different {
-			f.add(set(key, v))
-		}
+func each[K comparable, V any](f *faults, all map[K]V, do func(K, V) error) {
+	for key, value := range all {
+		f.add(do(key, value))
 	}
 }
 
@@ -146,14 +142,14 @@ func (k *kernel) evict(own MAC) error {
 	return nil
 }
 
-func (k *kernel) addAddress(a LinkAddr) error {
+func (k *kernel) addAddress(a LinkAddr, _ bool) error {
 	if err := k.links.AddrReplace(k.ref(a.Link), vtepAddress(a.Addr)); err != nil {
 		return fmt.Errorf("add address %s to %s: %w", a.Addr, a.Link, err)
 	}
 	return nil
 }
 
-func (k *kernel) deleteAddress(a LinkAddr) error {
+func (k *kernel) deleteAddress(a LinkAddr, _ bool) error {
 	if err := k.links.AddrDel(k.ref(a.Link), vtepAddress(a.Addr)); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
 		return fmt.Errorf("remove address %s from %s: %w", a.Addr, a.Link, err)
 	}

@@ -18,6 +18,6 @@ func Cleanup() (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = k.apply(newState(), have)
+	_, err = k.apply(newState(0), have)
 	return err
 }

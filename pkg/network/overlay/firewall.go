@@ -38,10 +38,10 @@ type firewall struct {
 	peers map[netip.Addr]bool // in the kernel's sets
 }
 
-// apply makes the rules and brings the peers into the kernel, as a difference if the rules are there already.
-func (f *firewall) apply(peers map[netip.Addr]bool) error {
+// apply makes the rules and brings the peers into the kernel, as a difference if the rules are there already. keep leaves former peers in.
+func (f *firewall) apply(peers map[netip.Addr]bool, keep bool) error {
 	if f.open {
-		err := f.change(peers)
+		err := f.change(peers, keep)
 		if err == nil {
 			return nil
 		}
@@ -67,8 +67,11 @@ func (f *firewall) withdraw() error {
 	return nil
 }
 
-func (f *firewall) change(peers map[netip.Addr]bool) error {
+func (f *firewall) change(peers map[netip.Addr]bool, keep bool) error {
 	add, remove := difference(peers, f.peers)
+	if keep {
+		remove = nil
+	}
 	if len(add)+len(remove) == 0 {
 		return nil
 	}
@@ -83,7 +86,10 @@ func (f *firewall) change(peers map[netip.Addr]bool) error {
 	if err := f.conn.Flush(); err != nil {
 		return fmt.Errorf("change VXLAN peers: %w", err)
 	}
-	f.peers = maps.Clone(peers)
+	maps.Copy(f.peers, add)
+	for a := range remove {
+		delete(f.peers, a)
+	}
 	return nil
 }
 

@@ -96,7 +96,7 @@ func (k *kernel) underlay(own []netip.Addr) ([]Underlay, error) {
 
 // read finds out what there is. Links come first: they can be read only when nobody changes any.
 func (k *kernel) read() (State, error) {
-	s := newState()
+	s := newState(0)
 	k.index = map[string]int{}
 	for _, name := range []string{linkV4, linkV6} {
 		link, err := k.links.LinkByName(name)

@@ -71,7 +71,7 @@ func New(cfg Config, log *slog.Logger) (*Overlay, error) {
 	}
 	return &Overlay{
 		cfg: cfg, log: log, kernel: k, events: events, fw: &firewall{conn: conn, log: log},
-		changed: make(chan struct{}, 1), nodes: map[string]Node{}, have: mirror{State: newState(), own: cfg.NodeIPs},
+		changed: make(chan struct{}, 1), nodes: map[string]Node{}, have: mirror{State: newState(0), own: cfg.NodeIPs},
 	}, nil
 }
 
@@ -247,15 +247,13 @@ func (o *Overlay) look() error {
 func (o *Overlay) apply(want State) (int, error) {
 	tunnels := len(want.Links) > 0
 	if tunnels {
-		all := maps.Clone(want.Peers)
-		maps.Copy(all, o.fw.peers)
-		if err := o.fw.apply(all); err != nil {
+		if err := o.fw.apply(want.Peers, true); err != nil {
 			return 0, err
 		}
 	}
 	changed, err := o.kernel.apply(want, o.have.State)
 	if tunnels {
-		err = errors.Join(err, o.fw.apply(want.Peers))
+		err = errors.Join(err, o.fw.apply(want.Peers, false))
 	} else {
 		err = errors.Join(err, o.fw.withdraw())
 	}

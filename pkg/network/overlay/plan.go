@@ -71,7 +71,7 @@ type planner struct {
 // Plan computes what the kernel shall hold. Problems name the nodes that are left out, and why; they do not depend on the order of nodes.
 // ok is false while this node has no pod CIDR: then nothing shall be changed.
 func Plan(in Input) (want State, problems []string, ok bool) {
-	p := &planner{Input: in, State: newState()}
+	p := &planner{Input: in, State: newState(len(in.Nodes))}
 	if in.Backend == None {
 		return p.State, nil, true
 	}
@@ -105,7 +105,7 @@ func (p *planner) claims() map[netip.Prefix]string {
 		netip.Prefix
 		node string
 	}
-	var all []claim
+	all := make([]claim, 0, 2*len(p.Nodes))
 	for _, n := range p.Nodes {
 		for _, c := range n.PodCIDRs {
 			all = append(all, claim{c, n.Name})
@@ -117,7 +117,7 @@ func (p *planner) claims() map[netip.Prefix]string {
 		}
 		return a.Bits() - b.Bits()
 	})
-	taken := map[netip.Prefix]string{}
+	taken := make(map[netip.Prefix]string, len(all))
 	var last claim
 	for _, c := range all {
 		winner := ""

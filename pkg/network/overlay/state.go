@@ -61,10 +61,11 @@ func macOf(node string) MAC {
 	return MAC{0x06, sum[0], sum[1], sum[2], sum[3], sum[4]}
 }
 
-func newState() State {
+// newState has room for so many nodes.
+func newState(nodes int) State {
 	return State{
-		Links: map[string]Link{}, Addresses: map[LinkAddr]bool{}, Stations: map[LinkMAC]netip.Addr{},
-		Neighbours: map[LinkAddr]MAC{}, Routes: map[netip.Prefix]Route{}, Peers: map[netip.Addr]bool{},
+		Links: map[string]Link{}, Addresses: map[LinkAddr]bool{}, Stations: make(map[LinkMAC]netip.Addr, nodes),
+		Neighbours: make(map[LinkAddr]MAC, 2*nodes), Routes: make(map[netip.Prefix]Route, 2*nodes), Peers: make(map[netip.Addr]bool, nodes),
 	}
 }
 
