@@ -87,8 +87,8 @@ func (k *kernel) setLink(name string, want, have Link, exists bool) error {
 	if have.MTU != want.MTU {
 		err = errors.Join(err, k.links.LinkSetMTU(link, want.MTU))
 	}
-	if have.Offload {
-		err = errors.Join(err, k.disableOffload(name))
+	if have.Offload != want.Offload {
+		err = errors.Join(err, k.setOffload(name, want.Offload))
 	}
 	if !have.Up {
 		err = errors.Join(err, k.links.LinkSetUp(link))

@@ -28,7 +28,7 @@ func lone(t testing.TB, backend Backend, nodes ...Node) (*space, *running) {
 // becomes waits until the kernel holds what is planned for the nodes.
 func (s *space) becomes(t testing.TB, backend Backend, nodes ...Node) {
 	t.Helper()
-	under := []Underlay{{Address: nodes[0].Addresses[0], Subnet: netip.PrefixFrom(nodes[0].Addresses[0], 24).Masked(), Link: "eth0", MTU: s.link(t, "eth0").Attrs().MTU}}
+	under := []Underlay{{Address: nodes[0].Addresses[0], Subnet: netip.PrefixFrom(nodes[0].Addresses[0], 24).Masked(), Link: "eth0", MTU: s.link(t, "eth0").Attrs().MTU, Virtual: true}}
 	want, _, _ := Plan(Input{Backend: backend, Self: "a", Underlay: under, Nodes: nodes})
 	clear(want.Peers)
 	eventually(t, "state", func() error {
@@ -92,6 +92,14 @@ func TestRepair(t *testing.T) {
 			return cmpErr(s.LinkDel(vxlan()), s.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: linkV4}}))
 		}},
 		{"MTU of the link below", func() error { return s.LinkSetMTU(s.link(t, "eth0"), 1300) }},
+		{"checksum offload", func() error {
+			var err error
+			s.do(t, func() {
+				k := must(openKernel())(t)
+				err = cmpErr(k.setOffload(linkV4, false), k.close(), s.LinkSetMTU(vxlan(), 1400))
+			})
+			return err
+		}},
 		{"address", func() error {
 			return s.AddrDel(vxlan(), vtepAddress(netip.MustParseAddr("10.42.0.0")))
 		}},

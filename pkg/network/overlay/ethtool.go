@@ -34,6 +34,10 @@ func (k *kernel) offload(link string) bool {
 	return k.ethtool(link, &value) == nil && value.data != 0
 }
 
-func (k *kernel) disableOffload(link string) error {
-	return k.ethtool(link, &ethtoolValue{command: unix.ETHTOOL_STXCSUM})
+func (k *kernel) setOffload(link string, on bool) error {
+	value := ethtoolValue{command: unix.ETHTOOL_STXCSUM}
+	if on {
+		value.data = 1
+	}
+	return k.ethtool(link, &value)
 }

@@ -83,7 +83,7 @@ func (k *kernel) underlay(own []netip.Addr) ([]Underlay, error) {
 				return nil, fmt.Errorf("find link of %s: %w", o, err)
 			}
 			ones, _ := a.Mask.Size()
-			u := Underlay{Address: o, Subnet: netip.PrefixFrom(o, ones).Masked(), Link: link.Attrs().Name, MTU: link.Attrs().MTU}
+			u := Underlay{Address: o, Subnet: netip.PrefixFrom(o, ones).Masked(), Link: link.Attrs().Name, MTU: link.Attrs().MTU, Virtual: link.Type() == "veth"}
 			if link.Attrs().Flags&net.FlagLoopback != 0 {
 				u.MTU = defaultMTU
 			}

@@ -49,6 +49,9 @@ type Underlay struct {
 	Subnet  netip.Prefix
 	Link    string
 	MTU     int
+	// Virtual says that the link leads to another network namespace of the same machine: nothing leaves memory, and no hardware can get
+	// a checksum wrong.
+	Virtual bool
 }
 
 // Input is everything that the overlay depends on.
@@ -192,7 +195,7 @@ func (p *planner) link(u Underlay) string {
 	if _, ok := p.Links[name]; ok {
 		return name
 	}
-	p.Links[name] = Link{MAC: macOf(p.Self), Local: u.Address, MTU: u.MTU - overhead, Up: true}
+	p.Links[name] = Link{MAC: macOf(p.Self), Local: u.Address, MTU: u.MTU - overhead, Up: true, Offload: u.Virtual}
 	for _, c := range p.self.PodCIDRs {
 		if !c.Addr().Is6() || !p.NoIPv6 {
 			p.Addresses[LinkAddr{name, c.Addr()}] = true

@@ -25,7 +25,8 @@ type Link struct {
 	Local netip.Addr // source of its packets
 	MTU   int
 	Up    bool
-	// Offload says that checksums are left to the hardware, which fails with VXLAN on too many network cards.
+	// Offload says that checksums are left to whoever sends the packets on. Too many network cards and kernels fail with that for
+	// packets inside of VXLAN; but without it each packet goes the way by itself, and large ones are cut before VXLAN.
 	Offload bool
 	// Alien is a link of this name that cannot become what it should be.
 	Alien bool
