@@ -27,9 +27,9 @@ type options struct {
 func main() {
 	host.Main()
 	var o options
-	flag.IntVar(&o.rounds, "n", 7, "rounds, of which the median is shown")
-	flag.DurationVar(&o.stream, "stream", 2*time.Second, "length of each stream")
-	flag.IntVar(&o.pings, "pings", 20000, "messages of each ping-pong")
+	flag.IntVar(&o.rounds, "n", 15, "rounds, of which the median is shown")
+	flag.DurationVar(&o.stream, "stream", 500*time.Millisecond, "length of each stream")
+	flag.IntVar(&o.pings, "pings", 5000, "messages of each ping-pong")
 	flag.IntVar(&o.peers, "peers", 1000, "nodes that a host learns of")
 	flag.Parse()
 	if err := run(os.Stdout, o); err != nil {
