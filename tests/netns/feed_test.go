@@ -50,7 +50,7 @@ func newFeed(w *world, b backend) *feed {
 }
 
 func (w *world) asNode() state.Node {
-	n := state.Node{Name: nodeName, ClusterCIDRs: prefixes(clusterCIDRs), ServiceCIDRs: prefixes(serviceCIDRs)}
+	n := state.Node{Name: nodeName, ClusterCIDRs: prefixes(clusterCIDRs), PodCIDRs: prefixes(nearCIDRs), ServiceCIDRs: prefixes(serviceCIDRs)}
 	for v6 := range 2 {
 		n.Addresses = append(n.Addresses, w.names["node"][v6])
 		for _, name := range []string{"node", "node2", "node3"} {

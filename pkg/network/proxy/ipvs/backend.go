@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -14,9 +13,8 @@ import (
 
 // Options are what the backend has to know beside the services.
 type Options struct {
-	Log       *slog.Logger     // required
-	Scheduler string           // optional: IPVS scheduler of services that ask for none; rr
-	Local     []netip.AddrPort // optional: what the node serves itself on service addresses, over TCP and UDP (the cluster DNS)
+	Log       *slog.Logger // required
+	Scheduler string       // optional: IPVS scheduler of services that ask for none; rr
 }
 
 // defaultScheduler takes endpoints in turn.

@@ -10,7 +10,7 @@ import (
 // the whole mark. Known users of others: kube-proxy 0xc000, Calico 0xffff0000, Tailscale 0xff0000, Istio 0x539.
 const (
 	markRoute      uint32 = 0x0800 // to a service address that the node does not have: to be delivered to the node
-	markOwn        uint32 = 0x1000 // of the node itself: replace the source if the endpoint is elsewhere
+	markPassing    uint32 = 0x1000 // replace the source if the endpoint is elsewhere
 	markMasquerade uint32 = 0x2000 // replace the source
 	markShift             = 14     // from here on the number of a service whose connections from outside have a virtual server of their own
 	markNumbers    uint32 = 1 << (32 - markShift)

@@ -2,7 +2,6 @@ package ipvs
 
 import (
 	"encoding/binary"
-	"net/netip"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -28,6 +27,9 @@ const (
 	valueRegister = uint32(unix.NFT_REG32_15)
 )
 
+// dnsPort is what the node serves itself on the addresses of state.Node.Own.
+const dnsPort = 53
+
 // ctNew is the bit of connections that have seen no answer (NF_CT_STATE_BIT(IP_CT_NEW)); ctRelated that of ICMP errors.
 const (
 	ctNew     = 1 << 3
@@ -35,12 +37,12 @@ const (
 )
 
 // chains are all chains with their rules. They depend on the node alone; what services want is in the sets.
-func chains(node state.Node, local []netip.AddrPort) []nft.Chain {
+func chains(node state.Node) []nft.Chain {
 	mangle, source := nftables.ChainPriorityMangle, nftables.ChainPriorityNATSource
 	all := classChains(node)
 	return append(all,
 		nft.Chain{Chain: nft.Regular(chainRoute), Rules: routeRules()},
-		nft.Chain{Chain: nft.Regular(chainNew), Rules: newRules(node, local)},
+		nft.Chain{Chain: nft.Regular(chainNew), Rules: newRules(node)},
 		nft.Chain{Chain: nft.Base(chainPrerouting, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, mangle), Rules: preroutingRules()},
 		nft.Chain{Chain: nft.Base(chainOutput, nftables.ChainTypeFilter, nftables.ChainHookOutput, mangle),
 			Rules: []nft.Rule{nft.Join(connState(ctNew), nft.Jump(chainNew))}},
@@ -69,7 +71,7 @@ func routeRules() []nft.Rule {
 
 // newRules decide on new connections to service addresses. What comes to a service address and is no service's is refused, so that
 // it does not reach a process of the host; ICMP passes, for ping and for what conntrack does not know.
-func newRules(node state.Node, local []netip.AddrPort) []nft.Rule {
+func newRules(node state.Node) []nft.Rule {
 	var rules []nft.Rule
 	for _, v6 := range families() {
 		rules = append(rules,
@@ -77,9 +79,9 @@ func newRules(node state.Node, local []netip.AddrPort) []nft.Rule {
 			nft.Join(nft.Family(v6), loadEntry(v6), verdictOf(setKnown, v6)),
 		)
 	}
-	for _, l := range local {
+	for _, own := range node.Own {
 		for _, protocol := range []uint8{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
-			rules = append(rules, nft.Join(nft.Destination(nft.Single(l.Addr())), nft.Port(protocol, l.Port()), accept()))
+			rules = append(rules, nft.Join(nft.Destination(nft.Single(own)), nft.Port(protocol, dnsPort), accept()))
 		}
 	}
 	for _, protocol := range []uint8{unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6} {
@@ -100,7 +102,7 @@ func postroutingRules(node state.Node) []nft.Rule {
 	rules = append(rules, nft.Join(hasMark(markMasquerade), nft.MasqueradeRandom()))
 	for _, v6 := range families() {
 		pair := load(address(v6, true), address(v6, true))
-		rules = append(rules, nft.Join(nft.Family(v6), hasMark(markOwn), pair, notIn(setSelf, v6), nft.MasqueradeRandom()))
+		rules = append(rules, nft.Join(nft.Family(v6), hasMark(markPassing), pair, notIn(setSelf, v6), nft.MasqueradeRandom()))
 	}
 	for _, v6 := range families() {
 		pair := load(address(v6, false), address(v6, true))
@@ -115,23 +117,36 @@ func classChains(node state.Node) []nft.Chain {
 	for _, inside := range []action{serve, drop} {
 		for _, outside := range []action{serve, masquerade, divert, drop} {
 			c := nft.Chain{Chain: nft.Regular(chainName(inside, outside))}
-			own := inside
-			if inside == serve {
-				own = ownServe
-			}
-			c.Rules = append(c.Rules, act(fromNode(), own)...)
-			for _, cidr := range node.ClusterCIDRs {
-				c.Rules = append(c.Rules, act(nft.Source(cidr), inside)...)
-			}
-			c.Rules = append(c.Rules, act(nil, outside)...)
+			c.Rules = append(append(c.Rules, insideRules(node, inside)...), act(nil, outside)...)
 			all = append(all, c)
 		}
 	}
 	return all
 }
 
-// ownServe is serve for the node's own connections.
-const ownServe = drop + 1
+// insideRules are for connections of the node itself and of pods.
+func insideRules(node state.Node, inside action) []nft.Rule {
+	passing := inside
+	if inside == serve {
+		passing = servePassing
+	}
+	rules := act(fromNode(), passing)
+	for _, cidr := range node.PodCIDRs {
+		rules = append(rules, act(nft.Source(cidr), inside)...)
+	}
+	far := passing
+	if len(node.PodCIDRs) == 0 {
+		far = inside
+	}
+	for _, cidr := range node.ClusterCIDRs {
+		rules = append(rules, act(nft.Source(cidr), far)...)
+	}
+	return rules
+}
+
+// servePassing is serve for connections that an endpoint elsewhere would answer past the node: its own, and those of
+// other nodes' pods, which come for a node port.
+const servePassing = drop + 1
 
 func chainName(inside, outside action) string {
 	names := []string{serve: "serve", masquerade: "masquerade", divert: "divert", refuse: "refuse", drop: "drop"}
@@ -147,8 +162,8 @@ func act(match nft.Rule, a action) []nft.Rule {
 		return []nft.Rule{nft.Join(match, nft.Drop())}
 	case masquerade:
 		return []nft.Rule{nft.Join(match, addMark(markMasquerade), accept())}
-	case ownServe:
-		return []nft.Rule{nft.Join(match, addMark(markOwn), accept())}
+	case servePassing:
+		return []nft.Rule{nft.Join(match, addMark(markPassing), accept())}
 	case divert:
 		var rules []nft.Rule
 		for _, v6 := range families() {

@@ -21,7 +21,7 @@ func (b *Backend) Sync(node state.Node, all map[state.Key]*state.Service) (int, 
 	b.node = node
 	b.retryWhatFailed()
 	count, errs := b.ensureSettings()
-	regular, based := stages(chains(node, b.opts.Local))
+	regular, based := stages(chains(node))
 	n, err := b.rules.ensure(regular)
 	count += n
 	if err != nil {

@@ -66,6 +66,7 @@ const (
 type Node struct {
 	Name              string
 	ClusterCIDRs      []netip.Prefix // of pods, of both families
+	PodCIDRs          []netip.Prefix // of the pods of this node, inside ClusterCIDRs; none: not known (yet), every pod counts as one of this node
 	ServiceCIDRs      []netip.Prefix // of cluster IPs, of both families
 	NodePortAddresses []netip.Addr   // the node's own addresses that answer node ports, of both families; sorted
 	Addresses         []netip.Addr   // the node's addresses as Kubernetes knows them, one of each family at most
