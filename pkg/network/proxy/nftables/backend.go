@@ -27,11 +27,12 @@ type Backend struct {
 
 // model is what the kernel has, as far as the last Sync and the Updates since then succeeded.
 type model struct {
-	services  map[state.Key]*entry
-	locals    map[netip.Addr]int  // endpoints on this node, with the number of services that have them
-	externals map[netip.Addr]int  // external addresses that are not the node's, with the number of fronts
-	classes   map[familyClass]int // with the number of fronts
-	here      map[netip.Addr]bool // addresses of the node at the last Sync
+	services   map[state.Key]*entry
+	locals     map[netip.Addr]int  // endpoints on this node, with the number of services that have them
+	externals  map[netip.Addr]int  // external addresses that are not the node's, with the number of fronts
+	classes    map[familyClass]int // with the number of fronts
+	affinities map[affinity]int    // with the number of fronts
+	here       map[netip.Addr]bool // addresses of the node at the last Sync
 }
 
 type familyClass struct {
@@ -65,7 +66,7 @@ func open(o Options) (*Backend, error) {
 func newModel(size int, here map[netip.Addr]bool) model {
 	return model{
 		services: make(map[state.Key]*entry, size), locals: map[netip.Addr]int{}, externals: map[netip.Addr]int{},
-		classes: map[familyClass]int{}, here: here,
+		classes: map[familyClass]int{}, affinities: map[affinity]int{}, here: here,
 	}
 }
 

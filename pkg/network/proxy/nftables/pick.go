@@ -59,53 +59,47 @@ func (f family) fetch(id setID, register uint32) nft.Rule {
 	return nft.Rule{&expr.Lookup{SourceRegister: base, DestRegister: register, IsDestRegSet: true, SetName: setName(id, f.v6)}}
 }
 
-// pickRules are the rules of the chain of a class.
+// pickRules are the rules of the chain of a class: a random number, and on to where its endpoint is looked up. Such a chain refers to no
+// map, because the kernel examines all of a map when a rule refers to it, and these chains come and go.
 func (f family) pickRules(c class) []nft.Rule {
-	key := nft.Join(nft.Family(f.v6), f.front(base))
-	if c&classPort != 0 {
-		key = nft.Join(nft.Family(f.v6), f.anyFront(base))
-	}
-	index := base + f.words() + 2
-	random := nft.Rule{&expr.Numgen{Register: index, Modulus: c.count(), Type: unix.NFT_NG_RANDOM, Offset: c.offset()}}
+	random := nft.Rule{&expr.Numgen{Register: base, Modulus: c.count(), Type: unix.NFT_NG_RANDOM, Offset: c.offset()}}
 	var rules []nft.Rule
 	if c&classMark != 0 {
 		rules = append(rules, setMark())
 	}
-	if !c.sticky() {
-		return append(rules, nft.Join(key, random, f.fetch(endpoints, base), f.translate()))
+	next := f.chosenChain(c)
+	if c.sticky() {
+		rules = append(rules, nft.Jump(knownChain(f.affinity(c))))
+		next = newcomerChain(f.affinity(c))
 	}
-	token := nft.Join(key, nft.Rule{&expr.Meta{Key: expr.MetaKeyPRIORITY, Register: index}})
-	pick := nft.Join(key, random, f.fetch(tokens, base), setPriority(base))
-	chosen := nft.Join(token, f.fetch(endpoints, base), f.translate())
-	return append(
-		rules,
-		// A client that is known goes where it went, if that is still an endpoint.
-		nft.Join(f.client(c), f.fetch(sticky, base), setPriority(base), f.remember(c, unix.NFT_DYNSET_OP_UPDATE), chosen),
-		nft.Join(pick, f.remember(c, opDelete), f.remember(c, unix.NFT_DYNSET_OP_UPDATE), chosen),
-		// The map of clients is full.
-		nft.Join(pick, chosen),
-	)
+	return append(rules, nft.Join(random, setPriority(base), goTo(next)))
 }
 
-const opDelete = 2 // NFT_DYNSET_OP_DELETE
-
-// client loads source address and front.
-func (f family) client(c class) nft.Rule {
-	front := f.front(base + f.words())
+// chosenChain translates to the endpoint whose number is the packet's priority.
+func (f family) chosenChain(c class) string {
+	name := prefix + "chosen" + familyDigit(f.v6)
 	if c&classPort != 0 {
-		front = f.anyFront(base + f.words())
+		name += "-port"
 	}
-	return nft.Join(nft.Family(f.v6), f.address(false, base), front)
+	return name
 }
 
-// remember writes the client and the token in the packet's priority to the map of clients, or deletes them there.
-func (f family) remember(c class, operation uint32) nft.Rule {
-	data := base + 2*f.words() + 2
-	set := &expr.Dynset{SrcRegKey: base, SrcRegData: data, SetName: setName(sticky, f.v6), Operation: operation}
-	if operation != opDelete {
-		set.Timeout = c.timeout()
+func (f family) chosenRules(c class) []nft.Rule {
+	return []nft.Rule{f.chosen(f.frontOf(c, base))}
+}
+
+// chosen translates to the endpoint of a front whose number or token is the packet's priority.
+func (f family) chosen(front nft.Rule) nft.Rule {
+	number := nft.Rule{&expr.Meta{Key: expr.MetaKeyPRIORITY, Register: base + f.words() + 2}}
+	return nft.Join(nft.Family(f.v6), front, number, f.fetch(endpoints, base), f.translate())
+}
+
+// frontOf loads what a connection of the class is looked up by.
+func (f family) frontOf(c class, register uint32) nft.Rule {
+	if c&classPort != 0 {
+		return f.anyFront(register)
 	}
-	return nft.Join(f.client(c)[2:], nft.Rule{&expr.Meta{Key: expr.MetaKeyPRIORITY, Register: data}, set})
+	return f.front(register)
 }
 
 // translate sends the connection to the address in the first register and the port in the next, and ends the loan of the priority.

@@ -45,6 +45,8 @@ func baseChains(node state.Node) []chain {
 		from := func(who string) string { return prefix + who + familyDigit(v6) }
 		chains = append(
 			chains,
+			chain{wire.Chain{Name: f.chosenChain(0)}, f.chosenRules(0)},
+			chain{wire.Chain{Name: f.chosenChain(classPort)}, f.chosenRules(classPort)},
 			chain{wire.Chain{Name: from("other")}, f.otherRules(node)},
 			chain{wire.Chain{Name: from("stray")}, f.strayRules(node)},
 			chain{wire.Chain{Name: from("pod")}, f.podRules()},

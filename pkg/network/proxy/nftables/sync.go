@@ -2,7 +2,9 @@ package nftables
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -114,10 +116,8 @@ func parseTarget(value string) netip.AddrPort {
 // chains are all chains of the model.
 func (m *model) chains(node state.Node) []chain {
 	all := baseChains(node)
-	for c := range m.classes {
-		all = append(all, chain{wire.Chain{Name: c.chain(c.v6)}, family{c.v6}.pickRules(c.class)})
-	}
-	return all
+	used := changedChains{classes: slices.Collect(maps.Keys(m.classes)), affinities: slices.Collect(maps.Keys(m.affinities))}
+	return append(all, used.chains()...)
 }
 
 // elements are all elements of the model.

@@ -3,6 +3,7 @@ package nftables
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"kedge/pkg/network/nft/wire"
 	"kedge/pkg/network/proxy/state"
@@ -11,9 +12,14 @@ import (
 // delta is what has to become of the elements of each of the tables and of the chains of classes.
 type delta struct {
 	remove, add [2 * setCount][]wire.Element
-	fresh, gone []familyClass
+	fresh, gone changedChains
 	routes      []netip.Addr    // external addresses that came or went
 	forget      map[string]bool // keys of fronts that have no session affinity any longer
+}
+
+type changedChains struct {
+	classes    []familyClass
+	affinities []affinity
 }
 
 // Update brings changes into the kernel with one transaction of the elements that differ.
@@ -40,20 +46,30 @@ func (b *Backend) queue(batch *wire.Batch, d *delta) {
 	for i, t := range b.tables {
 		batch.DeleteElements(t.set, d.remove[i])
 	}
-	for _, c := range d.fresh {
-		batch.AddChain(wire.Chain{Name: c.chain(c.v6)})
-		for _, r := range (family{c.v6}).pickRules(c.class) {
-			batch.AddRule(c.chain(c.v6), r)
+	for _, c := range d.fresh.chains() {
+		batch.AddChain(c.Chain)
+		for _, r := range c.rules {
+			batch.AddRule(c.Name, r)
 		}
-		batch.AddElements(b.tables[place(classes, c.v6)].set, []wire.Element{c.element()})
 	}
 	for i, t := range b.tables {
 		batch.AddElements(t.set, d.add[i])
 	}
-	for _, c := range d.gone {
-		batch.DeleteElements(b.tables[place(classes, c.v6)].set, []wire.Element{c.element()})
-		batch.DeleteChain(c.chain(c.v6))
+	for _, c := range slices.Backward(d.gone.chains()) {
+		batch.DeleteChain(c.Name)
 	}
+}
+
+// chains are those of the classes after those that they lead to.
+func (c changedChains) chains() []chain {
+	var all []chain
+	for _, a := range c.affinities {
+		all = append(all, a.chains()...)
+	}
+	for _, k := range c.classes {
+		all = append(all, chain{wire.Chain{Name: k.chain(k.v6)}, family{k.v6}.pickRules(k.class)})
+	}
+	return all
 }
 
 func (c familyClass) element() wire.Element {
@@ -93,17 +109,21 @@ func changedKey(c state.Change) state.Key {
 // touched remembers what changes do, and how things were before.
 type touched struct {
 	*model
-	fronts    map[front]transfer
-	locals    map[netip.Addr]bool // it was there
-	externals map[netip.Addr]bool
-	classes   map[familyClass]bool
+	fronts     map[front]transfer
+	locals     map[netip.Addr]bool // it was there
+	externals  map[netip.Addr]bool
+	classes    map[familyClass]bool
+	affinities map[affinity]bool
 }
 
 // transfer says who had a front and who has it now.
 type transfer struct{ before, after claim }
 
 func newTouched(m *model) touched {
-	return touched{m, map[front]transfer{}, map[netip.Addr]bool{}, map[netip.Addr]bool{}, map[familyClass]bool{}}
+	return touched{
+		model: m, fronts: map[front]transfer{}, locals: map[netip.Addr]bool{}, externals: map[netip.Addr]bool{},
+		classes: map[familyClass]bool{}, affinities: map[affinity]bool{},
+	}
 }
 
 func (t touched) remove(e *entry) {
@@ -146,11 +166,19 @@ func (t touched) countFront(f front, c claim, by int) {
 		increase(t.model.externals, t.externals, a, by)
 	}
 	inside, outer, differs := c.classes()
-	if !inside.empty() {
-		increase(t.model.classes, t.classes, familyClass{f.v6(), inside}, by)
+	t.countClass(f, inside, by)
+	if differs {
+		t.countClass(f, outer, by)
 	}
-	if differs && !outer.empty() {
-		increase(t.model.classes, t.classes, familyClass{f.v6(), outer}, by)
+}
+
+func (t touched) countClass(f front, c class, by int) {
+	if c.empty() {
+		return
+	}
+	increase(t.model.classes, t.classes, familyClass{f.v6(), c}, by)
+	if c.sticky() {
+		increase(t.model.affinities, t.affinities, family{f.v6()}.affinity(c), by)
 	}
 }
 
@@ -183,14 +211,23 @@ func (t touched) delta() delta {
 		}
 	}
 	for c, was := range t.classes {
-		switch is := t.model.classes[c] > 0; {
-		case is && !was:
-			d.fresh = append(d.fresh, c)
-		case was && !is:
-			d.gone = append(d.gone, c)
-		}
+		is := t.model.classes[c] > 0
+		d.presence(place(classes, c.v6), c.element(), was, is)
+		changed(&d.fresh.classes, &d.gone.classes, c, was, is)
+	}
+	for a, was := range t.affinities {
+		changed(&d.fresh.affinities, &d.gone.affinities, a, was, t.model.affinities[a] > 0)
 	}
 	return d
+}
+
+func changed[T any](fresh, gone *[]T, what T, was, is bool) {
+	switch {
+	case is && !was:
+		*fresh = append(*fresh, what)
+	case was && !is:
+		*gone = append(*gone, what)
+	}
 }
 
 func (d *delta) presence(table int, e wire.Element, was, is bool) {
