@@ -82,6 +82,7 @@ func (r *role) parts() lifecycle.Component {
 		lifecycle.Step("preflight", r.preflight),
 		r.balancer,
 		lifecycle.Step("join", r.join),
+		lifecycle.Step("servers", r.meetServers),
 		r.node.Runtime(),
 		lifecycle.Parallel("cluster",
 			lifecycle.Deferred("certificates renewal", func() (lifecycle.Component, error) { return pki.Renewer(r.certificates), nil }),

@@ -7,9 +7,13 @@ import (
 	"net/url"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"kedge/pkg/balancer"
 	"kedge/pkg/lifecycle"
@@ -24,6 +28,9 @@ const localAPIServer = "127.0.0.1:6444"
 // kubeletPort is the kubelet's.
 const kubeletPort = 10250
 
+// meetTimeout bounds the question for the servers at the first start.
+const meetTimeout = 5 * time.Second
+
 // newBalancer knows the servers of former runs and the one that the user named.
 func (r *role) newBalancer() (*balancer.Balancer, error) {
 	server, err := url.Parse(r.cfg.Server)
@@ -35,6 +42,38 @@ func (r *role) newBalancer() (*balancer.Balancer, error) {
 		Listen: localAPIServer, Seed: server.Host, Node: r.cfg.NodeName, File: filepath.Join(l.AgentConfig(), "servers.json"),
 		Check: balancer.Ready(filepath.Join(l.AgentTLS(), "kubelet.kubeconfig")), Log: logging.For(r.log, "balancer"),
 	}), nil
+}
+
+// meetServers asks once, on a machine that has just joined, which servers there are, so that the node's long-lived connections go to the server
+// of its choice from the beginning and not all to the one that everybody named. It goes on without an answer.
+func (r *role) meetServers(ctx context.Context) error {
+	if r.balancer.Known() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, meetTimeout)
+	defer cancel()
+	cfg, err := clientcmd.BuildConfigFromFlags("", r.certificates.KubeconfigFile(pki.KubeletClient))
+	if err != nil {
+		return fmt.Errorf("load node's credentials: %w", err)
+	}
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return fmt.Errorf("create client: %w", err)
+	}
+	found, err := client.DiscoveryV1().EndpointSlices(balancer.ServiceNamespace).List(ctx, metav1.ListOptions{
+		LabelSelector: discoveryv1.LabelServiceName + "=" + balancer.ServiceName,
+	})
+	if err != nil {
+		r.log.Debug("API servers are not known yet", "component", "balancer", "error", err)
+		return nil
+	}
+	var all []*discoveryv1.EndpointSlice
+	for i := range found.Items {
+		all = append(all, &found.Items[i])
+	}
+	r.balancer.SetServers(balancer.Endpoints(all...))
+	r.balancer.Rebalance()
+	return nil
 }
 
 // newTunnel is the way of all API servers to this machine's kubelet.

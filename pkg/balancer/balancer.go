@@ -149,6 +149,28 @@ func (b *Balancer) SetServers(addresses []string) {
 	}
 }
 
+// Known tells whether the endpoints have been known, now or in a former run.
+func (b *Balancer) Known() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.known) > 0
+}
+
+// Rebalance closes the connections that are not to the first server of this node's order, unless that one is down. It is for the first
+// start of a node, whose first requests all went to the server that the user named.
+func (b *Balancer) Rebalance() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.servers[0].down {
+		return
+	}
+	for _, s := range b.servers[1:] {
+		for l := range s.links {
+			l.close()
+		}
+	}
+}
+
 // merge returns the ranked servers for a list of endpoints, keeping what is known of each.
 func (b *Balancer) merge(addresses []string) []*server {
 	var out []*server

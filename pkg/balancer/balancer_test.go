@@ -193,3 +193,24 @@ func TestStop(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestRebalance: a node that learns of the servers moves to its own.
+func TestRebalance(t *testing.T) {
+	fakes := []*fake{newFake(t, "x"), newFake(t, "y")}
+	b := run(t, Config{}, fakes...)
+	if !b.Known() {
+		t.Error("the servers are not known")
+	}
+	order := ranked(b, fakes...)
+	b.SetServers([]string{order[1].address})
+	stray := connectTo(t, b)
+	stray.ask(t)
+	b.SetServers([]string{order[0].address, order[1].address})
+	settled := connectTo(t, b)
+	settled.ask(t)
+	b.Rebalance()
+	stray.awaitEnd(t)
+	if got := settled.ask(t); got != order[0].name {
+		t.Errorf("the connection to the right server is answered by %q", got)
+	}
+}

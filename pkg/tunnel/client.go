@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -12,9 +13,12 @@ import (
 
 const (
 	// firstWait is the pause after a tunnel that ended; it grows by a third each time, up to lastWait, so that a server that was
-	// away for a time is found after a fraction of it.
+	// away for a time is found after a fraction of it. A server that answers but refuses is about to be ready.
 	firstWait = 100 * time.Millisecond
-	lastWait  = 10 * time.Second
+	readyWait = 300 * time.Millisecond
+	lastWait  = 5 * time.Second
+	// refusals is how often a server may refuse before it is no longer believed to be starting.
+	refusals = 100
 	// settled is how long a tunnel must have lasted for the next pause to be the first again.
 	settled = 5 * time.Second
 )
@@ -78,30 +82,45 @@ func (c *Client) Run(ctx context.Context, ready func()) error {
 // be finishing what runs through it, and gets no new one.
 func (c *Client) keep(ctx context.Context, server string, gone <-chan struct{}) {
 	log := c.cfg.Log.With("server", server)
-	wait := firstWait
+	wait, refused := firstWait, 0
 	for {
+		changed := c.cfg.Servers.Changed()
 		opened := time.Now()
 		err := c.tunnel(ctx, server, func() { opened = time.Now(); log.Info("tunnel to API server is open") })
 		if ctx.Err() != nil {
 			return
 		}
 		if time.Since(opened) > settled {
-			wait = firstWait
+			wait, refused = firstWait, 0
+		}
+		if errors.Is(err, errRefused) && refused < refusals {
+			wait, refused = readyWait, refused+1
 		}
 		log.Debug("no tunnel to API server", "error", err, "retryIn", wait)
-		timer := time.NewTimer(jitter(wait))
-		select {
-		case <-timer.C:
-		case <-gone:
-		case <-ctx.Done():
-		}
-		timer.Stop()
-		select {
-		case <-gone:
+		var wanted bool
+		if wait, wanted = c.rest(ctx, wait, changed, gone); !wanted {
 			return
-		default:
 		}
-		wait = min(wait+wait/3, lastWait)
+	}
+}
+
+// rest waits between two attempts. It returns the next pause, and whether the server is still wanted.
+func (c *Client) rest(ctx context.Context, wait time.Duration, changed, gone <-chan struct{}) (time.Duration, bool) {
+	timer := time.NewTimer(jitter(wait))
+	defer timer.Stop()
+	next := min(wait+wait/3, lastWait)
+	select {
+	case <-timer.C:
+	case <-changed: // a server that comes up lists itself
+		next = firstWait
+	case <-gone:
+	case <-ctx.Done():
+	}
+	select {
+	case <-gone:
+		return next, false
+	default:
+		return next, true
 	}
 }
 

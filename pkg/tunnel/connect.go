@@ -19,6 +19,9 @@ import (
 // connectTimeout bounds the way from the first packet to the API server's answer.
 const connectTimeout = 10 * time.Second
 
+// errRefused means that an API server answered and opened no tunnel, which it does while it starts.
+var errRefused = errors.New("the API server refuses")
+
 // connect opens a connection to a server and has it upgraded.
 func (c *Client) connect(ctx context.Context, server string) (net.Conn, error) {
 	config, err := c.identity(server)
@@ -79,7 +82,7 @@ func (c *Client) upgrade(conn net.Conn, server string) (net.Conn, error) {
 	if answer.StatusCode != http.StatusSwitchingProtocols {
 		text, _ := io.ReadAll(io.LimitReader(answer.Body, 512)) // what came of it
 		_ = answer.Body.Close()
-		return nil, fmt.Errorf("ask for a tunnel: the API server answers %s: %s", answer.Status, strings.TrimSpace(string(text)))
+		return nil, fmt.Errorf("ask for a tunnel: %w: %s: %s", errRefused, answer.Status, strings.TrimSpace(string(text)))
 	}
 	return resumed{conn, buffered}, nil
 }

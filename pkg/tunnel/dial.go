@@ -10,11 +10,11 @@ import (
 
 const (
 	// fresh is how long after the start, or after the end of a node's last tunnel, a new one is expected at any moment.
-	fresh = 20 * time.Second
+	fresh = 30 * time.Second
 	// headStart is what an expected tunnel gets before the direct way is tried beside it.
 	headStart = time.Second
-	// await is how long an expected tunnel is waited for when the direct way has failed.
-	await = 5 * time.Second
+	// await is how long an expected tunnel is waited for when the direct way has failed: longer than nodes pause between attempts.
+	await = 8 * time.Second
 	// directTimeout bounds a direct connection.
 	directTimeout = 10 * time.Second
 )

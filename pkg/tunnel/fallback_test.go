@@ -71,6 +71,39 @@ func TestRestart(t *testing.T) {
 	t.Logf("through the new tunnel after %s", time.Since(begin))
 }
 
+// TestStarting: a server that refuses at first, because it has not read its roles yet, is asked again soon, however long it was away.
+func TestStarting(t *testing.T) {
+	store := certificates(t)
+	away := newAPI(t, store, "127.0.0.1:0")
+	away.stop()
+	servers := newList(away.address)
+	newClient(t, store.KubeconfigFile(pki.KubeletClient), newKubelet(t, "kubelet"), servers)
+	back := newAPI(t, store, away.address)
+	back.refuse.Store(5)
+	begin := time.Now()
+	back.awaitTunnels(t, "node-1", 1)
+	if took := time.Since(begin); took > 5*readyWait*2+2*time.Second {
+		t.Errorf("the tunnel came after %s", took)
+	}
+}
+
+// TestListed: a change of the servers ends the pause, because a server that comes up lists itself.
+func TestListed(t *testing.T) {
+	store := certificates(t)
+	away := newAPI(t, store, "127.0.0.1:0")
+	away.stop()
+	servers := newList(away.address)
+	c := NewClient(ClientConfig{Kubeconfig: store.KubeconfigFile(pki.KubeletClient), Servers: servers, Log: quiet()})
+	changed := servers.Changed()
+	gone := make(chan struct{})
+	next := make(chan time.Duration, 1)
+	go func() { wait, _ := c.rest(t.Context(), time.Hour, changed, gone); next <- wait }()
+	servers.set(away.address, "127.0.0.1:1")
+	if wait := <-next; wait != firstWait {
+		t.Errorf("the next pause is %s, want %s", wait, firstWait)
+	}
+}
+
 // TestCut: when the tunnel is gone the direct way is taken, and when it is back the tunnel.
 func TestCut(t *testing.T) {
 	store := certificates(t)

@@ -173,7 +173,7 @@ func TestRefused(t *testing.T) {
 		t.Errorf("a request without upgrade is answered with %s, Upgrade %q", answer.Status, answer.Header.Get("Upgrade"))
 	}
 	other := NewClient(ClientConfig{Kubeconfig: store.KubeconfigFile(pki.Scheduler), Log: quiet()})
-	if _, err := other.connect(t.Context(), a.address); err == nil || err.Error() != "ask for a tunnel: the API server answers 403 Forbidden: forbidden" {
+	if _, err := other.connect(t.Context(), a.address); err == nil || err.Error() != "ask for a tunnel: the API server refuses: 403 Forbidden: forbidden" {
 		t.Errorf("error %v", err)
 	}
 }

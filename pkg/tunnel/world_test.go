@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,6 +51,7 @@ type api struct {
 	web     *httptest.Server
 	address string
 	until   time.Time
+	refuse  atomic.Int32 // so many requests are refused
 }
 
 // newAPI starts one on an address; 127.0.0.1:0 is a free port.
@@ -62,6 +64,10 @@ func newAPI(t *testing.T, store *pki.Store, listen string) *api {
 	a := &api{Server: NewServer(ServerConfig{Node: "server-1", Log: quiet()}), address: l.Addr().String(), until: time.Now().Add(time.Hour)}
 	mux := http.NewServeMux()
 	mux.HandleFunc(Path, func(w http.ResponseWriter, r *http.Request) {
+		if a.refuse.Add(-1) >= 0 {
+			http.Error(w, "no roles yet", http.StatusForbidden)
+			return
+		}
 		node, ok := strings.CutPrefix(r.TLS.PeerCertificates[0].Subject.CommonName, "system:node:")
 		if !ok {
 			http.Error(w, "forbidden", http.StatusForbidden)
