@@ -102,7 +102,7 @@ func (s *Server) upgrade(conn net.Conn, buffered *bufio.ReadWriter, node string,
 	return nil
 }
 
-// add registers a session and ends the oldest when a node has too many.
+// add registers a session and ends the oldest ones when a node has too many.
 func (s *Server) add(new *session, until time.Time) bool {
 	s.mu.Lock()
 	if s.closed || new.http.Err() != nil {
@@ -115,8 +115,9 @@ func (s *Server) add(new *session, until time.Time) bool {
 	close(s.arrived)
 	s.arrived = make(chan struct{})
 	s.mu.Unlock()
-	if len(list) > perNode {
+	for len(list) > perNode {
 		list[0].close()
+		list = list[1:]
 	}
 	return true
 }
