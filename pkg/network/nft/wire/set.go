@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -151,6 +152,10 @@ func (b *Batch) elements(set Set, elements []Element, add bool) {
 	if add {
 		kind, flags, verb = unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, "add"
 	}
+	if len(elements) > 0 {
+		one := len(elements[0].Key) + len(elements[0].End) + len(elements[0].Val)
+		b.buf = slices.Grow(b.buf, len(elements)*(one+elementOverhead))
+	}
 	for len(elements) > 0 {
 		b.open(kind, flags, verb+" elements of set "+set.Name)
 		b.string(unix.NFTA_SET_ELEM_LIST_TABLE, b.table)
@@ -164,6 +169,9 @@ func (b *Batch) elements(set Set, elements []Element, add bool) {
 		b.close()
 	}
 }
+
+// elementOverhead is what the attributes around the data of an element take, more or less.
+const elementOverhead = 32
 
 func (b *Batch) element(set Set, e Element, add bool) {
 	const keyEnd = 10 // NFTA_SET_ELEM_KEY_END

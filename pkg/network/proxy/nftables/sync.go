@@ -6,8 +6,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"kedge/pkg/network/nft/wire"
 	"kedge/pkg/network/proxy/state"
 )
@@ -28,7 +26,7 @@ func (b *Backend) Sync(node state.Node, all map[state.Key]*state.Service) (int, 
 	}
 	m := b.newModel(all, elements, here)
 	w := writer{Batch: wire.NewBatch(tableName()), tables: b.tables, have: have, elements: elements}
-	w.write(m.chains(node), m.elements(node))
+	w.write(m.chains(node), func(visit func(int, wire.Element)) { m.each(node, visit) })
 	b.model, b.node = m, node
 	if w.differences > 0 {
 		if err := b.conn.Commit(w.Batch); err != nil {
@@ -120,171 +118,27 @@ func (m *model) chains(node state.Node) []chain {
 	return append(all, used.chains()...)
 }
 
-// elements are all elements of the model.
-func (m *model) elements(node state.Node) [2 * setCount][]wire.Element {
-	var all [2 * setCount][]wire.Element
-	add := func(id setID, v6 bool, e wire.Element) { all[place(id, v6)] = append(all[place(id, v6)], e) }
+// each calls visit with every element of the model and the place of its table.
+func (m *model) each(node state.Node, visit func(table int, e wire.Element)) {
 	for _, s := range m.services {
 		for f, c := range s.fronts() {
-			c.write(f, func(id setID, e wire.Element) { add(id, f.v6(), e) })
+			c.write(f, func(id setID, e wire.Element) { visit(place(id, f.v6()), e) })
 		}
 	}
 	for a := range m.locals {
-		add(local, a.Is6(), localElement(a))
+		visit(place(local, a.Is6()), localElement(a))
 	}
 	for a := range m.externals {
-		add(external, a.Is6(), wire.Element{Key: string(a.AsSlice())})
+		visit(place(external, a.Is6()), wire.Element{Key: string(a.AsSlice())})
 	}
 	for c := range m.classes {
-		add(classes, c.v6, c.element())
+		visit(place(classes, c.v6), c.element())
 	}
 	for _, v6 := range []bool{false, true} {
-		add(classes, v6, familyClass{v6, refuse}.element())
-		add(classes, v6, familyClass{v6, drop}.element())
-		all[place(nodeports, v6)] = nodePortElements(node, v6)
-	}
-	return all
-}
-
-// writer queues what makes the kernel equal to a wish.
-type writer struct {
-	*wire.Batch
-	tables      []table
-	have        content
-	elements    contents
-	differences int
-}
-
-func (w *writer) write(chains []chain, elements [2 * setCount][]wire.Element) {
-	w.AddTable()
-	known := map[string]bool{}
-	for _, t := range w.tables {
-		known[t.set.Name] = true
-	}
-	for _, c := range chains {
-		known[c.Name] = true
-	}
-	if w.unfit(chains) {
-		w.differences++
-		w.have.queueRemoval(w.Batch, func(string) bool { return true })
-		w.have, w.elements = content{}, contents{}
-	}
-	w.writeSets()
-	w.writeChains(chains)
-	var missing [2 * setCount][]wire.Element
-	for i, t := range w.tables {
-		if t.fixed {
-			missing[i] = w.removeElements(t.set, w.elements[i], elements[i])
+		visit(place(classes, v6), familyClass{v6, refuse}.element())
+		visit(place(classes, v6), familyClass{v6, drop}.element())
+		for _, e := range nodePortElements(node, v6) {
+			visit(place(nodeports, v6), e)
 		}
 	}
-	w.writeRules(chains)
-	for i, t := range w.tables {
-		w.differences += len(missing[i])
-		w.AddElements(t.set, missing[i])
-	}
-	unknown := func(name string) bool { return !known[name] }
-	w.differences += w.have.count(unknown)
-	w.have.queueRemoval(w.Batch, unknown)
-}
-
-// unfit reports whether a set or chain is of another kind than it should be, for example an older version's.
-func (w *writer) unfit(chains []chain) bool {
-	for _, t := range w.tables {
-		if signature, ok := w.have.sets[t.set.Name]; ok && signature != t.set.Signature() {
-			return true
-		}
-	}
-	for _, c := range chains {
-		if have, ok := w.have.chains[c.Name]; ok && have != c.Chain {
-			return true
-		}
-	}
-	return false
-}
-
-func (w *writer) writeSets() {
-	for _, t := range w.tables {
-		if _, ok := w.have.sets[t.set.Name]; !ok {
-			w.differences++
-			w.AddSet(t.set)
-		}
-	}
-}
-
-func (w *writer) writeChains(chains []chain) {
-	for _, c := range chains {
-		if _, ok := w.have.chains[c.Name]; !ok {
-			w.differences++
-			w.AddChain(c.Chain)
-		}
-	}
-}
-
-// writeRules replaces the rules of chains in which one is missing, foreign, in another place or of another version.
-func (w *writer) writeRules(chains []chain) {
-	for _, c := range chains {
-		_, there := w.have.chains[c.Name]
-		if there && c.equal(w.have.rules[c.Name]) {
-			continue
-		}
-		if there {
-			w.differences++
-			w.FlushChain(c.Name)
-		}
-		for _, r := range c.rules {
-			w.AddRule(c.Name, r)
-		}
-	}
-}
-
-func (c chain) equal(comments []string) bool {
-	if len(comments) != len(c.rules) {
-		return false
-	}
-	for i, r := range c.rules {
-		if f, err := wire.Fingerprint(r); err != nil || f != comments[i] {
-			return false
-		}
-	}
-	return true
-}
-
-// removeElements removes what is foreign or wrong and returns what is missing afterwards. It uses up have.
-func (w *writer) removeElements(set wire.Set, have map[string]string, want []wire.Element) (missing []wire.Element) {
-	var wrong []wire.Element
-	for _, e := range want {
-		val, ok := have[e.Key+e.End]
-		delete(have, e.Key+e.End)
-		if ok && val == e.Val {
-			continue
-		}
-		if ok {
-			wrong = append(wrong, e)
-		}
-		missing = append(missing, e)
-	}
-	for key := range have {
-		e := wire.Element{Key: key}
-		if set.Flags&unix.NFT_SET_INTERVAL != 0 {
-			e.Key, e.End = key[:len(key)/2], key[len(key)/2:]
-		}
-		w.differences++
-		wrong = append(wrong, e)
-	}
-	w.DeleteElements(set, wrong)
-	return missing
-}
-
-func (c content) count(match func(string) bool) (n int) {
-	for name := range c.sets {
-		if match(name) {
-			n++
-		}
-	}
-	for name := range c.chains {
-		if match(name) {
-			n++
-		}
-	}
-	return n
 }
