@@ -56,6 +56,9 @@ func ComeToRest(log *slog.Logger) lifecycle.Component {
 			debug.SetGCPercent(idlePercent)
 		}
 		debug.FreeOSMemory()
+		if err := dropStartPages(); err != nil {
+			log.Debug("pages of the executable stay mapped", "error", err)
+		}
 		if err := slackenTimers(); err != nil {
 			log.Debug("timers keep their precision", "error", err)
 		}
