@@ -66,6 +66,7 @@ func run(ctx context.Context, c Config, ready func()) error {
 	if err := useTunnels(cfg, c.Tunnels); err != nil {
 		return err
 	}
+	explainExpiredTokens(cfg)
 	full, err := cfg.Complete()
 	if err != nil {
 		return fmt.Errorf("complete configuration: %w", err)
