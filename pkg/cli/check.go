@@ -35,6 +35,9 @@ func examine(ctx context.Context, cfg *config.Config) (command.Findings, error) 
 
 // needed lists the ports of the parts that cfg does not switch off.
 func needed(cfg *config.Config) []ports.Port {
+	if cfg.Role == config.RoleAgent {
+		return ports.Agent(cfg.OverlayBackend)
+	}
 	address := ""
 	if !cfg.BindAddress.IsUnspecified() {
 		address = cfg.BindAddress.String()

@@ -5,12 +5,16 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"time"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 )
+
+// slowDecision is how long a decision takes at most when there is nothing to wait for.
+const slowDecision = 4 * time.Second
 
 // await follows a request until it is decided. An error that heals makes the caller ask anew.
 func (a attempt) await(ctx context.Context, made *certificatesv1.CertificateSigningRequest) ([]byte, error) {
@@ -22,8 +26,13 @@ func (a attempt) await(ctx context.Context, made *certificatesv1.CertificateSign
 		return nil, explain(fmt.Errorf("watch request %s: %w", made.Name, err))
 	}
 	defer events.Stop()
+	slow := time.NewTimer(slowDecision)
+	defer slow.Stop()
 	for {
 		select {
+		case <-slow.C:
+			a.Log.Info("waiting for the cluster's decision: if a node had this name, it takes until the cluster has noticed that it is gone",
+				"node", a.NodeName, "atMost", "about a minute")
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		case e, ok := <-events.ResultChan():

@@ -89,9 +89,8 @@ func (s *server) parts() lifecycle.Component {
 			s.runtime(),
 		),
 		lifecycle.Parallel("cluster",
-			s.addons(),
+			lifecycle.Sequence("members", s.addons(), s.approver()), // whose rights are among the add-ons
 			s.servers(),
-			s.approver(),
 			lifecycle.Deferred("certificates renewal", func() (lifecycle.Component, error) { return pki.Renewer(s.certificates), nil }),
 			// The kubelet comes after the controllers are built; embedded/controllermanager says why.
 			lifecycle.Sequence("controllers and node", s.controllers(), s.workloads()),

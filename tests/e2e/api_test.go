@@ -26,6 +26,9 @@ type api struct {
 
 // client reads the kubeconfig anew until it works.
 func (n *node) client() (*api, error) {
+	if n.via != nil {
+		return n.via.client()
+	}
 	if n.api != nil {
 		return n.api, nil
 	}

@@ -29,24 +29,35 @@ type node struct {
 	lab    *host.Lab
 	bin    string
 	server *host.Process
-	image  bool // it was given the test image
+	via    *node // whose API server and kubeconfig are used; nil: its own
+	image  bool  // it was given the test image
 	api    *api
 }
 
 // newNode makes a host with the executable and the test image in place, and starts nothing.
 func newNode(t *testing.T, options ...host.Options) *node {
 	t.Helper()
+	return newNodes(t, 1, options...)[0]
+}
+
+// newNodes is newNode for several hosts of one lab.
+func newNodes(t *testing.T, count int, options ...host.Options) []*node {
+	t.Helper()
 	bin := executable(t)
-	lab := host.NewLab(t, 1, options...)
-	n := &node{Host: lab.Hosts[0], lab: lab, bin: bin}
-	n.install(t)
-	n.putImage(t)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("end of the log of kedge:\n%s", lastLines(n.log(t), 40))
-		}
-	})
-	return n
+	lab := host.NewLab(t, count, options...)
+	var nodes []*node
+	for _, h := range lab.Hosts {
+		n := &node{Host: h, lab: lab, bin: bin}
+		n.install(t)
+		n.putImage(t)
+		t.Cleanup(func() {
+			if t.Failed() {
+				t.Logf("end of the log of kedge on %s:\n%s", n.Name, lastLines(n.log(t), 40))
+			}
+		})
+		nodes = append(nodes, n)
+	}
+	return nodes
 }
 
 // boot is newNode and a started, ready server.
@@ -105,13 +116,19 @@ func (n *node) start(t testing.TB, args ...string) {
 
 func (n *node) startWith(t testing.TB, env []string, args ...string) {
 	t.Helper()
+	n.startAs(t, "server", env, args...)
+}
+
+// startAs starts kedge in a role.
+func (n *node) startAs(t testing.TB, role string, env []string, args ...string) {
+	t.Helper()
 	out, err := os.OpenFile(n.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer out.Close()
 	n.api = nil
-	n.server, err = n.Start(host.Spec{Args: append([]string{kedge, "server"}, args...), Env: env, Stdout: out, Stderr: out})
+	n.server, err = n.Start(host.Spec{Args: append([]string{kedge, role}, args...), Env: env, Stdout: out, Stderr: out})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ func (a *app) checkCommand() *cobra.Command {
 			"what it is needed for and how to mend it. Changes nothing. The exit status is 1 when something required is missing.",
 	}
 	o := addOptions(cmd, config.RoleServer)
-	output := outputFlag(cmd, "text", "json")
+	role, output := roleFlag(cmd, "what the machine is to be"), outputFlag(cmd, "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		format, err := output()
 		if err != nil {
@@ -23,6 +23,9 @@ func (a *app) checkCommand() *cobra.Command {
 		}
 		cfg, err := o.resolve(a)
 		if err != nil {
+			return err
+		}
+		if cfg.Role, err = role(); err != nil { // the values are a server's: what an agent takes from its cluster is not known here
 			return err
 		}
 		found, err := a.Check(cmd.Context(), cfg)

@@ -17,8 +17,8 @@ func (a *app) configCommand() *cobra.Command {
 	return cmd
 }
 
-func roleFlag(cmd *cobra.Command) func() (config.Role, error) {
-	role := cmd.Flags().String("role", string(config.RoleServer), "whose options: server or agent")
+func roleFlag(cmd *cobra.Command, what string) func() (config.Role, error) {
+	role := cmd.Flags().String("role", string(config.RoleServer), what+": server or agent")
 	return func() (config.Role, error) {
 		switch r := config.Role(*role); r {
 		case config.RoleServer, config.RoleAgent:
@@ -36,7 +36,7 @@ func (a *app) configPrintCommand() *cobra.Command {
 			"The YAML output is a configuration file.",
 	}
 	o := addOptions(cmd, config.RoleServer, "config")
-	role, output := roleFlag(cmd), outputFlag(cmd, "yaml", "json")
+	role, output := roleFlag(cmd, "whose options"), outputFlag(cmd, "yaml", "json")
 	cmd.RunE = func(*cobra.Command, []string) error {
 		format, err := output()
 		if err != nil {
@@ -105,7 +105,7 @@ func (a *app) configValidateCommand() *cobra.Command {
 			return nil
 		},
 	}
-	role := roleFlag(cmd)
+	role := roleFlag(cmd, "whose options")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		r, err := role()
 		if err != nil {
