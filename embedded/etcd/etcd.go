@@ -78,7 +78,7 @@ var _ lifecycle.Component = (*Member)(nil)
 
 // New returns the member that c describes.
 func New(c Config) *Member {
-	return &Member{config: c, gate: &gate{}, started: make(chan struct{})}
+	return &Member{config: c, gate: newGate(), started: make(chan struct{})}
 }
 
 // Name is that of the component.
@@ -113,6 +113,7 @@ func (m *Member) Run(ctx context.Context, ready func()) error {
 	defer helpers.Wait()
 	defer stop()
 	helpers.Go(func() { m.watchQuorum(background, member.Server) })
+	helpers.Go(func() { m.gate.followLeader(background, member.Server) })
 	helpers.Go(func() { campaignAlone(background, member.Server) })
 	select {
 	case <-member.Server.ReadyNotify():

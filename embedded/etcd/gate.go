@@ -20,11 +20,19 @@ const (
 )
 
 // gate stands before the member's requests. It holds writes back for the moment in which a leader hands over, because a proposal
-// that reaches a leader at that moment is dropped without a word; and it answers for a cluster without leader, in words.
+// that reaches a leader at that moment is dropped without a word; it repeats those that were lost with a leader; and it answers
+// for a cluster without leader, in words.
 type gate struct {
 	server  atomic.Pointer[etcdserver.EtcdServer]
 	held    atomic.Pointer[chan struct{}] // closed when writes may pass again; nil: they may
 	trouble atomic.Pointer[string]        // what watchQuorum found
+	term    atomic.Pointer[term]
+}
+
+func newGate() *gate {
+	g := &gate{}
+	g.term.Store(newTerm())
+	return g
 }
 
 func (g *gate) set(s *etcdserver.EtcdServer) { g.server.Store(s) }
@@ -45,6 +53,9 @@ func (g *gate) unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, hand
 		if err := g.waitLeader(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if r, ok := req.(*etcdserverpb.TxnRequest); ok && repeatable(r) {
+		return g.persist(ctx, r, handler)
 	}
 	return handler(ctx, req)
 }
@@ -90,14 +101,15 @@ func (g *gate) waitHeld(ctx context.Context) {
 	}
 }
 
-// waitLeader returns when there is a leader. etcd itself would let a request wait for seven seconds and say that it timed out.
+// waitLeader returns when there is a leader. etcd itself would let a request wait for seven seconds and say that it timed out. The code of the
+// error is one that etcd's client does not answer with a hundred further tries.
 func (g *gate) waitLeader(ctx context.Context) error {
 	s := g.server.Load()
 	if s == nil || s.Lead() != 0 {
 		return nil
 	}
 	if p := g.problem(); p != "" {
-		return status.Error(codes.Unavailable, p)
+		return status.Error(codes.FailedPrecondition, p)
 	}
 	timer := time.NewTimer(leaderTimeout)
 	defer timer.Stop()
@@ -117,7 +129,7 @@ func (g *gate) waitLeader(ctx context.Context) error {
 			if p == "" {
 				p = "the datastore has no leader"
 			}
-			return status.Error(codes.Unavailable, p)
+			return status.Error(codes.FailedPrecondition, p)
 		}
 	}
 }

@@ -26,6 +26,11 @@ const etcdPeer = "127.0.0.1:2380"
 // to find faults of the API server itself. Together they are a tenth of an idle node's processor time.
 const idleGates = "SizeBasedListCostEstimate=false,DetectCacheInconsistency=false"
 
+// identityGates switches off that each API server keeps a lease of its own, and what is built on it: sending requests for APIs that only
+// another server's version has to that server. It is a write every ten seconds, and a server that has lost the
+// quorum could not stop before it has written.
+const identityGates = "APIServerIdentity=false,UnknownVersionInteroperabilityProxy=false"
+
 func (s *server) etcdConfig() etcd.Config {
 	tls := func(leaf string) etcd.TLS {
 		return etcd.TLS{Cert: s.certificates.CertFile(leaf), Key: s.certificates.KeyFile(leaf), CA: s.certificates.CAFile(pki.Etcd)}
@@ -84,7 +89,7 @@ func (s *server) apiserverFlags() []string {
 		"enable-aggregator-routing":          "true", // to endpoints: an API service must work before its service address does
 		"shutdown-send-retry-after":          "true", // bounds the stop: watchers are told to go elsewhere
 		"profiling":                          "false",
-		"feature-gates":                      idleGates,
+		"feature-gates":                      idleGates + "," + identityGates,
 	}
 	if b := c.BindAddress; b.IsValid() && !b.IsUnspecified() {
 		flags["bind-address"] = b.String()

@@ -31,7 +31,7 @@ func (s *server) controllers() lifecycle.Component {
 			Lease: leaseName, Identity: s.cfg.NodeName, Kubeconfig: s.certificates.KubeconfigFile(pki.ControllerManager),
 			Many: s.state.Many(), Held: s.state.Open, Log: s.log,
 		}, func() lifecycle.Component {
-			return lifecycle.Parallel("controllers", s.scheduler(), s.controllerManager())
+			return lifecycle.Parallel("controllers", s.scheduler(), s.controllerManager(), s.prune())
 		}), nil
 	})
 }

@@ -1,0 +1,305 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"kedge/tests/host"
+)
+
+// trio is a cluster of servers, and who writes to it all along.
+type trio struct {
+	nodes []*node
+	check *checker
+}
+
+// newServers makes hosts with kedge and starts nothing.
+func newServers(t *testing.T, count int) []*node {
+	t.Helper()
+	bin := executable(t)
+	lab := host.NewLab(t, count)
+	var all []*node
+	for _, h := range lab.Hosts {
+		n := &node{Host: h, lab: lab, bin: bin}
+		n.install(t)
+		n.putImage(t)
+		all = append(all, n)
+	}
+	t.Cleanup(func() {
+		for _, n := range all {
+			if t.Failed() {
+				t.Logf("end of the log of kedge on %s:\n%s", n.Name, lastLines(n.log(t), 40))
+			}
+		}
+	})
+	return all
+}
+
+// serverToken makes a token with which a server joins.
+func (n *node) serverToken(t testing.TB) string {
+	t.Helper()
+	r := n.kedge(t, "token", "create", "--role", "server", "--ttl", "1h")
+	if err := r.Check(); err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(r.Stdout)
+}
+
+func (n *node) url() string { return "https://" + n.IP().String() + ":6443" }
+
+// members asks a server who its members are.
+func (n *node) members(t testing.TB) (map[string]string, error) {
+	t.Helper()
+	r := n.kedge(t, "etcd", "member", "list")
+	if err := r.Check(); err != nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	for line := range strings.Lines(r.Stdout) {
+		if f := strings.Fields(line); len(f) >= 3 && f[0] != "NAME" {
+			all[f[0]] = f[2]
+		}
+	}
+	return all, nil
+}
+
+// settled waits until the servers are voters, all of them, and one leads.
+func (c *trio) settled(t *testing.T, asked *node, names ...string) (leader *node) {
+	t.Helper()
+	host.Eventually(t, startLimit, "members settled", func() error {
+		all, err := asked.members(t)
+		if err != nil {
+			return err
+		}
+		leader = nil
+		for _, name := range names {
+			switch all[name] {
+			case "leader":
+				leader = c.named(name)
+			case "voter":
+			default:
+				return fmt.Errorf("%s is %q; members %v", name, all[name], all)
+			}
+		}
+		if leader == nil || len(all) != len(names) {
+			return fmt.Errorf("members %v", all)
+		}
+		return nil
+	})
+	return leader
+}
+
+func (c *trio) named(name string) *node {
+	for _, n := range c.nodes {
+		if n.Name == name {
+			return n
+		}
+	}
+	return nil
+}
+
+// others returns the servers but one.
+func (c *trio) others(but *node) (all []*node) {
+	for _, n := range c.nodes {
+		if n != but {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+// TestServers: a cluster of three servers goes through everything that may happen to one of them, while somebody writes.
+func TestServers(t *testing.T) {
+	c := &trio{nodes: newServers(t, 3)}
+	first := c.nodes[0]
+	first.start(t)
+	first.waitReady(t)
+	join := []string{"--server", first.url(), "--token", first.serverToken(t)}
+	for _, n := range c.nodes[1:] {
+		n.start(t, join...)
+	}
+	for _, n := range c.nodes[1:] {
+		n.waitReady(t)
+	}
+	c.settled(t, first, "host1", "host2", "host3")
+	c.check = startChecker(t, c.nodes)
+	for _, s := range []struct {
+		name string
+		test func(*testing.T, *trio)
+	}{
+		{"joined", testJoined},
+		{"rolling restart", testRollingRestart},
+		{"kill -9 of the leader", testLeaderKilled},
+		{"power cut of the first", testPowerLost},
+		{"cable of the leader", testCableLost},
+		{"disk of the first", testDiskLost},
+		{"deleted node", testNodeDeleted},
+		{"lost quorum", testQuorumLost},
+	} {
+		if !t.Run(s.name, func(t *testing.T) { s.test(t, c) }) {
+			t.FailNow() // the cluster is not in the state that the next one expects
+		}
+	}
+}
+
+func testJoined(t *testing.T, c *trio) {
+	for _, n := range c.nodes {
+		got := n.kubectl(t, "get", "nodes", "-o", "name")
+		if got != "node/host1\nnode/host2\nnode/host3" {
+			t.Errorf("nodes as seen on %s: %q", n.Name, got)
+		}
+		if r := n.kedge(t, "status"); r.Code != 0 || !strings.Contains(r.Stdout, "members host1") {
+			t.Errorf("status of %s: %+v", n.Name, r)
+		}
+	}
+	if got := c.nodes[2].kubectl(t, "get", "endpointslice", "kubernetes", "-o", "jsonpath={.endpoints[*].addresses[*]}"); len(strings.Fields(got)) != 3 {
+		t.Errorf("addresses of the kubernetes service: %q", got)
+	}
+	// Whoever has no certificate of the etcd authority gets nothing from the port, and agents' tokens open no bundle.
+	if body := ask(t, c.nodes[1], "https://"+c.nodes[0].IP().String()+":2380/members"); body != "" {
+		t.Errorf("the datastore answers without a certificate: %q", body)
+	}
+}
+
+// testRollingRestart: a stop hands everything over first, so that no request fails that reaches a server that serves.
+func testRollingRestart(t *testing.T, c *trio) {
+	c.check.watch()
+	for _, n := range c.nodes {
+		if code, _ := n.terminate(t); code != 0 {
+			t.Errorf("%s ended with status %d", n.Name, code)
+		}
+		n.start(t)
+		n.waitReady(t)
+	}
+	gap, failed := c.check.seen()
+	t.Logf("longest gap %s", gap)
+	if len(failed) > 0 || gap > 3*time.Second {
+		t.Errorf("longest gap %s, failed writes %v", gap, failed)
+	}
+}
+
+// interrupted expects that writes go on within five seconds after something happened.
+func (c *trio) interrupted(t *testing.T, what func()) {
+	t.Helper()
+	c.check.watch()
+	what()
+	c.check.advance(t, 5)
+	if gap, _ := c.check.seen(); gap > 5*time.Second {
+		t.Errorf("no write for %s", gap)
+	} else {
+		t.Logf("longest gap %s", gap)
+	}
+}
+
+func testLeaderKilled(t *testing.T, c *trio) {
+	leader := c.settled(t, c.nodes[0], "host1", "host2", "host3")
+	c.interrupted(t, func() { leader.crash(t) })
+	leader.start(t)
+	leader.waitReady(t)
+}
+
+func testPowerLost(t *testing.T, c *trio) {
+	first := c.nodes[0]
+	c.settled(t, c.nodes[1], "host1", "host2", "host3")
+	c.interrupted(t, func() {
+		if err := first.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	c.bootAgain(t, first)
+	first.start(t)
+	first.waitReady(t)
+}
+
+func (c *trio) bootAgain(t *testing.T, n *node) {
+	t.Helper()
+	if err := n.Boot(); err != nil {
+		t.Fatal(err)
+	}
+	n.install(t)
+}
+
+func testCableLost(t *testing.T, c *trio) {
+	leader := c.settled(t, c.nodes[0], "host1", "host2", "host3")
+	c.interrupted(t, func() {
+		if err := leader.Cut(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if err := leader.Mend(); err != nil {
+		t.Fatal(err)
+	}
+	host.Eventually(t, startLimit, "the server is back", func() error { return leader.isReady(t.Context()) })
+}
+
+// testDiskLost: the first server loses its disk and joins the others as a new one under its old name.
+func testDiskLost(t *testing.T, c *trio) {
+	first, second := c.nodes[0], c.nodes[1]
+	c.settled(t, second, "host1", "host2", "host3")
+	if err := first.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{dataDir, "/var/lib/kubelet", "/etc/kedge"} {
+		empty(t, first.Path(dir))
+	}
+	c.bootAgain(t, first)
+	first.putImage(t)
+	first.start(t, "--server", second.url(), "--token", second.serverToken(t))
+	first.waitReady(t)
+	c.settled(t, first, "host1", "host2", "host3")
+}
+
+func empty(t *testing.T, dir string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// testNodeDeleted: the member of a server that is gone goes with its Node.
+func testNodeDeleted(t *testing.T, c *trio) {
+	first, third := c.nodes[0], c.nodes[2]
+	if err := third.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	c.check.advance(t, 3)
+	first.kubectl(t, "delete", "node", "host3")
+	c.settled(t, first, "host1", "host2")
+}
+
+// testQuorumLost: of two members one is lost; everybody is told, and the other mends it with the data it has.
+func testQuorumLost(t *testing.T, c *trio) {
+	first, second := c.nodes[0], c.nodes[1]
+	c.check.stop(t)
+	if err := second.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	const lost = "the datastore has lost its quorum: 1 of 2 servers can be reached (host1, not host2) and 2 are needed"
+	first.waitLog(t, time.Minute, "lost its quorum")
+	if r := first.kedge(t, "status"); r.Code != 1 || !strings.Contains(r.Stdout, lost) {
+		t.Errorf("status: %+v", r)
+	}
+	if r := first.tryKubectl(t, "", "create", "namespace", "too-late"); r.Code == 0 || !strings.Contains(r.Stderr, lost) {
+		t.Errorf("kubectl: %+v", r)
+	}
+	if code, took := first.terminate(t); code != 0 || took > 30*time.Second {
+		t.Errorf("stop without quorum: status %d after %s", code, took)
+	}
+	r := first.kedge(t, "server", "--cluster-reset")
+	if r.Code != 0 || !strings.Contains(r.Stderr, "the only one of its cluster") {
+		t.Fatalf("reset: %+v", r)
+	}
+	first.start(t)
+	first.waitReady(t)
+	c.settled(t, first, "host1")
+	c.check.verify(t, first)
+}
