@@ -21,7 +21,6 @@ const (
 	chainPrerouting  = prefix + "prerouting"
 	chainOutput      = prefix + "output"
 	chainInput       = prefix + "input"
-	chainForward     = prefix + "forward"
 	chainPostrouting = prefix + "postrouting"
 	chainMasquerade  = prefix + "masquerade"
 	chainRefuse      = prefix + "refuse"

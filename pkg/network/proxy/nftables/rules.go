@@ -3,6 +3,7 @@ package nftables
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
@@ -37,9 +38,9 @@ func baseChains(node state.Node) []chain {
 		{wire.Chain{Name: chainReject}, rejectRules()},
 		{wire.Chain{Name: chainRefuse}, append(returnRules(node, portRefuse), goTo(chainReject))},
 		{wire.Chain{Name: chainDrop}, append(returnRules(node, portDrop), nft.Drop())},
-		{wire.Chain{Name: chainMasquerade}, masqueradeRules()},
+		{wire.Chain{Name: chainMasquerade}, masqueradeRules(node)},
 	}
-	var pre, out, post, in, forward []nft.Rule
+	var pre, out, post, in []nft.Rule
 	for _, v6 := range []bool{false, true} {
 		f := family{v6}
 		from := func(who string) string { return prefix + who + familyDigit(v6) }
@@ -49,14 +50,13 @@ func baseChains(node state.Node) []chain {
 			chain{wire.Chain{Name: f.chosenChain(classPort)}, f.chosenRules(classPort)},
 			chain{wire.Chain{Name: from("other")}, f.otherRules(node)},
 			chain{wire.Chain{Name: from("stray")}, f.strayRules(node)},
-			chain{wire.Chain{Name: from("pod")}, f.podRules()},
+			chain{wire.Chain{Name: from("pod")}, f.podRules(node)},
 			chain{wire.Chain{Name: from("node")}, f.nodeRules()},
 			chain{wire.Chain{Name: from("stranger")}, f.strangerRules()},
 		)
 		for _, p := range node.ClusterCIDRs {
 			if p.Addr().Is6() == v6 {
 				pre = append(pre, nft.Join(nft.Source(p), goTo(from("pod"))))
-				forward = append(forward, nft.Join(marked(), nft.Source(p), notBack(), clearMark()))
 			}
 		}
 		pre = append(pre, nft.Join(nft.Family(v6), goTo(from("stranger"))))
@@ -73,7 +73,6 @@ func baseChains(node state.Node) []chain {
 		nat(chainPrerouting, unix.NF_INET_PRE_ROUTING, priorityDestination, pre),
 		nat(chainOutput, unix.NF_INET_LOCAL_OUT, priorityDestination, out),
 		chain{wire.Chain{Name: chainInput, Type: "filter", Hook: unix.NF_INET_LOCAL_IN}, in},
-		chain{wire.Chain{Name: chainForward, Type: "filter", Hook: unix.NF_INET_FORWARD}, forward},
 		nat(chainPostrouting, unix.NF_INET_POST_ROUTING, prioritySource, post),
 	)
 }
@@ -143,31 +142,35 @@ func (f family) toPort(number uint16) nft.Rule {
 	}
 }
 
-// masqueradeRules end the way of a marked connection: the node's own keep their source when the endpoint is on the node.
-func masqueradeRules() []nft.Rule {
+// masqueradeRules end the way of a marked connection. Those of the node and of other nodes' pods keep their source when the endpoint
+// is on the node, and those of its own pods always.
+func masqueradeRules(node state.Node) []nft.Rule {
 	rules := []nft.Rule{clearMark()}
+	for _, p := range node.PodCIDRs {
+		rules = append(rules, nft.Join(nft.Source(p), nft.Return()))
+	}
 	for _, v6 := range []bool{false, true} {
 		f := family{v6}
-		rules = append(rules, nft.Join(nft.Family(v6), f.address(true, base), f.address(true, base+f.words()), f.lookup(local), fromNode(true), nft.Return()))
+		here := nft.Join(nft.Family(v6), f.address(true, base), f.address(true, base+f.words()), f.lookup(local))
+		rules = append(rules, nft.Join(here, fromNode(true), nft.Return()))
+		for _, p := range node.ClusterCIDRs {
+			if p.Addr().Is6() == v6 {
+				rules = append(rules, nft.Join(nft.Source(p), here, nft.Return()))
+			}
+		}
 	}
 	return append(rules, nft.MasqueradeRandom())
 }
 
-// podRules are for connections from pods. Those of other nodes may use node ports of this one; svc-forward takes the mark from all that
-// need no other source.
-func (f family) podRules() []nft.Rule {
-	return []nft.Rule{
-		f.guardRule(), f.dispatch(services, false), setMark(), f.dispatch(services, true), clearMark(),
-		goTo(prefix + "other" + familyDigit(f.v6)),
+// podRules are for connections from pods. Only to node ports do pods of other nodes come, and only where it is known which pods are
+// this node's.
+func (f family) podRules(node state.Node) []nft.Rule {
+	rules := []nft.Rule{f.guardRule(), f.dispatch(services, false)}
+	other := goTo(prefix + "other" + familyDigit(f.v6))
+	if !slices.ContainsFunc(node.PodCIDRs, func(p netip.Prefix) bool { return p.Addr().Is6() == f.v6 }) {
+		return append(rules, f.dispatch(services, true), other)
 	}
-}
-
-// notBack matches what does not leave where it came from.
-func notBack() nft.Rule {
-	return nft.Rule{
-		&expr.Fib{Register: base, ResultOIF: true, FlagDADDR: true, FlagIIF: true},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: base, Data: make([]byte, 4)},
-	}
+	return append(rules, setMark(), f.dispatch(services, true), clearMark(), other)
 }
 
 // nodeRules are for connections of the node itself. Whether they need another source is known when the endpoint is chosen.
