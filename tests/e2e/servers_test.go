@@ -50,8 +50,6 @@ func (n *node) serverToken(t testing.TB) string {
 	return strings.TrimSpace(r.Stdout)
 }
 
-func (n *node) url() string { return "https://" + n.IP().String() + ":6443" }
-
 // members asks a server who its members are.
 func (n *node) members(t testing.TB) (map[string]string, error) {
 	t.Helper()
