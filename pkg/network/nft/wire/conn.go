@@ -16,11 +16,11 @@ const (
 
 	receiveBuffer = 1 << 16 // the kernel fills up to half of it with each part of a dump
 	socketReceive = 8 << 20 // for one error per element of a refused transaction
-	dumpAttempts  = 10
+	dumpAttempts  = 4
 )
 
-// ErrInterrupted says that others changed tables again and again while one was read.
-var ErrInterrupted = errors.New("nf_tables changed while it was read")
+// errInterrupted says that others changed tables while one was read.
+var errInterrupted = errors.New("nf_tables changed while it was read")
 
 // Conn is a netlink socket of nf_tables.
 type Conn struct {

@@ -152,12 +152,13 @@ func decodeValue(body []byte) (value string) {
 	return value
 }
 
-// dump asks for a list. A table or set that does not exist is an empty one.
+// dump asks for a list. A table or set that does not exist is an empty one. The kernel says when anything of nf_tables changed
+// meanwhile, in whatever table: then it is asked anew, and in the end believed, since the owner of a set does not read and write it at once.
 func (c *Conn) dump(kind, tableAttr uint16, set string, restart func(), visit func([]byte)) error {
 	var err error
-	for range dumpAttempts {
+	for attempt := range dumpAttempts {
 		restart()
-		if err = c.dumpOnce(kind, tableAttr, set, visit); !errors.Is(err, ErrInterrupted) {
+		if err = c.dumpOnce(kind, tableAttr, set, attempt+1 < dumpAttempts, visit); !errors.Is(err, errInterrupted) {
 			break
 		}
 	}
@@ -168,7 +169,7 @@ func (c *Conn) dump(kind, tableAttr uint16, set string, restart func(), visit fu
 	return err
 }
 
-func (c *Conn) dumpOnce(kind, tableAttr uint16, set string, visit func([]byte)) error {
+func (c *Conn) dumpOnce(kind, tableAttr uint16, set string, strict bool, visit func([]byte)) error {
 	c.seq++
 	e := encoder{buf: make([]byte, messageHeader)}
 	e.buf = append(e.buf, inet, unix.NFNETLINK_V0, 0, 0)
@@ -192,7 +193,7 @@ func (c *Conn) dumpOnce(kind, tableAttr uint16, set string, visit func([]byte)) 
 			if m.seq != c.seq {
 				return nil
 			}
-			interrupted = interrupted || m.flags&unix.NLM_F_DUMP_INTR != 0
+			interrupted = interrupted || strict && m.flags&unix.NLM_F_DUMP_INTR != 0
 			switch {
 			case m.kind == unix.NLMSG_DONE || m.kind == unix.NLMSG_ERROR:
 				done, failed = true, failure(m)
@@ -206,7 +207,7 @@ func (c *Conn) dumpOnce(kind, tableAttr uint16, set string, visit func([]byte)) 
 		}
 	}
 	if interrupted && failed == nil {
-		return ErrInterrupted
+		return errInterrupted
 	}
 	return failed
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,8 +33,9 @@ type Set struct {
 	Name  string // required
 	Key   []Type // required
 	Data  []Type
-	Flags uint32 // NFT_SET_INTERVAL (ranges in any field of the key), NFT_SET_TIMEOUT, NFT_SET_EVAL
-	Size  uint32 // most elements; 0: no limit. Required with NFT_SET_EVAL
+	Flags uint32        // NFT_SET_INTERVAL (ranges in any field of the key), NFT_SET_TIMEOUT, NFT_SET_EVAL
+	Size  uint32        // most elements; 0: no limit. Required with NFT_SET_EVAL
+	Sweep time.Duration // how often what has timed out is removed; 0: every second
 }
 
 // Signature is what of a definition decides whether elements and rules fit, as text.
@@ -85,6 +87,9 @@ func (b *Batch) AddSet(s Set) {
 		kind, size = concat(s.Data)
 		b.uint32(unix.NFTA_SET_DATA_TYPE, kind)
 		b.uint32(unix.NFTA_SET_DATA_LEN, size)
+	}
+	if s.Sweep > 0 {
+		b.uint32(unix.NFTA_SET_GC_INTERVAL, uint32(s.Sweep.Milliseconds()))
 	}
 	b.bytes(unix.NFTA_SET_USERDATA, byteOrders(s))
 	b.uint32(unix.NFTA_SET_ID, uint32(len(b.what)))

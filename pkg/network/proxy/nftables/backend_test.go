@@ -7,12 +7,15 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/kubernetes/pkg/proxy"
 
+	"kedge/pkg/network/nft"
+	"kedge/pkg/network/nft/wire"
 	"kedge/pkg/network/proxy/state"
 )
 
@@ -124,5 +127,37 @@ func TestUpdateIsSync(t *testing.T) {
 	}
 	for range 2 {
 		check(t, Clean())
+	}
+}
+
+// TestOtherVersion: chains and sets of other kinds under our names are replaced; what is not ours stays.
+func TestOtherVersion(t *testing.T) {
+	b := fresh(t)
+	batch := wire.NewBatch(tableName())
+	batch.AddTable()
+	for _, name := range []string{"svc-services4", "svc-old", "pod-set", "svc-ipvs-set"} {
+		batch.AddSet(wire.Set{Name: name, Key: []wire.Type{wire.IPv6()}})
+	}
+	batch.AddChain(wire.Chain{Name: "svc-prerouting", Type: "filter", Hook: unix.NF_INET_PRE_ROUTING})
+	batch.AddChain(wire.Chain{Name: "svc-former"})
+	batch.AddChain(wire.Chain{Name: "pod-chain"})
+	batch.AddRule("svc-prerouting", goTo("svc-former"))
+	batch.AddRule("svc-former", nft.Drop())
+	check(t, b.conn.Commit(batch))
+	wish := wishes(everyKind()...)
+	if n := must(b.Sync(testNode(), wish))(t); n == 0 {
+		t.Error("Sync found nothing to do")
+	}
+	syncs(t, b, wish, 0)
+	check(t, Clean())
+	var left []string
+	for _, s := range must(b.conn.Sets())(t) {
+		left = append(left, s.Name)
+	}
+	for _, c := range must(b.conn.Chains())(t) {
+		left = append(left, c.Name)
+	}
+	if diff := cmp.Diff([]string{"pod-set", "svc-ipvs-set", "pod-chain"}, left); diff != "" {
+		t.Errorf("after Clean (-want +got):\n%s", diff)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -16,7 +17,7 @@ const (
 	others = prefix + "ipvs-" // names of package ipvs
 
 	// maxSticky bounds how many pairs of client and service are remembered for session affinity, per IP family.
-	maxSticky = 1 << 17
+	maxSticky = 1 << 16
 
 	chainPrerouting  = prefix + "prerouting"
 	chainOutput      = prefix + "output"
@@ -87,6 +88,7 @@ func definition(id setID, v6 bool) wire.Set {
 	case sticky:
 		s.Key, s.Data = append([]wire.Type{addr}, front...), []wire.Type{wire.Mark()}
 		s.Flags, s.Size = unix.NFT_SET_TIMEOUT|unix.NFT_SET_EVAL, maxSticky
+		s.Sweep = time.Minute
 	case guarded:
 	case sources:
 		s.Key, s.Flags = append(front, addr), unix.NFT_SET_INTERVAL
