@@ -1,8 +1,13 @@
 package overlay
 
 import (
+	"bytes"
 	"fmt"
+	"net"
 	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
 )
 
 // world is three nodes with a pod each on one switch. Their IPv4 addresses are on one subnet, their IPv6 addresses too.
@@ -101,4 +106,56 @@ func TestHostGW(t *testing.T) {
 	if s := w.node[0].state(t); len(s.Links) > 0 {
 		t.Errorf("there are VXLAN links:\n%s", s)
 	}
+}
+
+// TestMixed: two nodes share a subnet, a third is behind a router. Packets that are too large for the way through VXLAN are answered with
+// the size that fits, and large transfers pass.
+func TestMixed(t *testing.T) {
+	w := &world{nodes: []Node{node(t, "a 192.0.2.1 10.42.0.0/24"), node(t, "b 192.0.2.2 10.42.1.0/24"), node(t, "c 198.51.100.3 10.42.2.0/24")}}
+	for range w.nodes {
+		w.node = append(w.node, newSpace(t))
+	}
+	sw := newSwitch(t, w.node[:2]...)
+	plug(t, w.node[2], "eth0", sw, "port2")
+	check(t, sw.LinkSetUp(sw.link(t, "port2")))
+	for i, s := range w.node {
+		check(t, s.LinkSetUp(s.link(t, "eth0")))
+		sw.up(t, fmt.Sprint("port", i))
+	}
+	sw.addresses(t, "br0", "192.0.2.254/24")
+	sw.addresses(t, "port2", "198.51.100.254/24")
+	for i, n := range w.nodes {
+		a := n.Addresses[0]
+		w.node[i].addresses(t, "eth0", a.String()+"/24")
+		gw := a.AsSlice()
+		gw[3] = 254
+		check(t, w.node[i].RouteAdd(&netlink.Route{LinkIndex: w.node[i].link(t, "eth0").Attrs().Index, Gw: gw}))
+		w.pod = append(w.pod, w.node[i].pod(t, w.podIP(i, false)))
+		w.pod[i].serveWho(t)
+		w.over = append(w.over, w.node[i].run(t, HostGW, n.Name, w.nodes...))
+	}
+	for _, c := range []struct {
+		from, to int
+		node     string // the source of the node's own packets
+	}{{0, 1, "192.0.2.1"}, {1, 0, "192.0.2.2"}, {0, 2, "10.42.0.0"}, {2, 0, "10.42.2.0"}, {1, 2, "10.42.1.0"}} {
+		if got, want := w.pod[c.from].ask(t, w.podIP(c.to, false)), w.podIP(c.from, false); got != want {
+			t.Errorf("pod %d to pod %d: it sees %s, want %s", c.from, c.to, got, want)
+		}
+		if got := w.node[c.from].ask(t, w.podIP(c.to, false)); got != c.node {
+			t.Errorf("node %d to pod %d: it sees %s, want %s", c.from, c.to, got, c.node)
+		}
+		conn := must(w.pod[c.from].dial(t, w.podIP(c.to, false)))(t)
+		check(t, conn.SetDeadline(time.Now().Add(limit)))
+		if got, want := bulk(t, conn), w.podIP(c.from, false); got != want {
+			t.Errorf("pod %d to pod %d, a megabyte in one line: %q, want %q", c.from, c.to, got, want)
+		}
+		check(t, conn.Close())
+	}
+}
+
+// bulk sends a long line and returns the answer.
+func bulk(t testing.TB, conn net.Conn) string {
+	t.Helper()
+	must(conn.Write(append(bytes.Repeat([]byte("x"), longest-1), '\n')))(t)
+	return askOn(conn)
 }

@@ -92,7 +92,7 @@ func Plan(in Input) (want State, problems []string, ok bool) {
 		}
 	}
 	if len(p.Underlay) == 0 && len(p.Nodes) > 0 {
-		p.problem("node %s has none of its addresses on a link", p.Self)
+		p.problem("node %s has none of its addresses on a link: set --node-ip to an address of this machine", p.Self)
 		return p.State, p.problems, true
 	}
 	taken := p.claims()

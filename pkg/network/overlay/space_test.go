@@ -17,8 +17,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limit bounds every wait.
-const limit = 5 * time.Second
+const (
+	limit   = 5 * time.Second // bounds every wait
+	longest = 1 << 20         // line that is answered, in bytes
+)
 
 // space is a network namespace: a node, or a pod.
 type space struct {
@@ -223,7 +225,9 @@ func (s *space) serveWho(t testing.TB) {
 			}
 			go func() {
 				defer func() { _ = conn.Close() }()
-				for in := bufio.NewScanner(conn); in.Scan(); {
+				in := bufio.NewScanner(conn)
+				in.Buffer(nil, longest+1)
+				for in.Scan() {
 					fmt.Fprintln(conn, netip.MustParseAddrPort(conn.RemoteAddr().String()).Addr().Unmap())
 				}
 			}()
