@@ -3,6 +3,7 @@ package netns
 import (
 	"maps"
 	"net/netip"
+	"slices"
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
@@ -57,13 +58,14 @@ func (w *world) asNode() state.Node {
 			n.NodePortAddresses = append(n.NodePortAddresses, w.names[name][v6])
 		}
 	}
+	slices.SortFunc(n.NodePortAddresses, netip.Addr.Compare)
 	return n
 }
 
 // set creates or changes a service with its endpoints.
 func (f *feed) set(t testing.TB, s *v1.Service, endpoints ...endpoint) {
 	t.Helper()
-	f.w.names[s.Name] = [2]netip.Addr{netip.MustParseAddr(s.Spec.ClusterIPs[0]), netip.MustParseAddr(s.Spec.ClusterIPs[1])}
+	f.w.call(s)
 	f.objects[s.Name] = object{s, f.w.slices(s, endpoints)}
 	f.update(t)
 }
@@ -111,16 +113,16 @@ func (f *feed) compute() map[state.Key]*state.Service {
 	all := map[state.Key]*state.Service{}
 	for _, family := range []v1.IPFamily{v1.IPv4Protocol, v1.IPv6Protocol} {
 		services := proxy.NewServiceChangeTracker(family, state.NewPort, nil)
-		slices := proxy.NewEndpointsChangeTracker(family, nodeName, nil, nil)
+		tracked := proxy.NewEndpointsChangeTracker(family, nodeName, nil, nil)
 		for _, o := range f.objects {
 			services.Update(nil, o.service)
 			for _, s := range o.slices {
-				slices.EndpointSliceUpdate(s, false)
+				tracked.EndpointSliceUpdate(s, false)
 			}
 		}
 		ports, endpoints := proxy.ServicePortMap{}, proxy.EndpointsMap{}
 		ports.Update(services)
-		endpoints.Update(slices)
+		endpoints.Update(tracked)
 		for name, port := range ports {
 			key := state.Key{ServicePortName: name, V6: family == v1.IPv6Protocol}
 			all[key] = state.Of(key, port, endpoints[name], f.node, map[string]string{v1.LabelTopologyZone: zone})

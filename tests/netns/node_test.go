@@ -19,6 +19,9 @@ const (
 // inNode runs a test once for each backend, each time in a process of its own in a fresh network namespace, the node.
 func inNode(t *testing.T, test func(*testing.T, *world)) {
 	t.Helper()
+	if os.Getenv(nodeVariable) == "" {
+		t.Parallel()
+	}
 	for _, b := range backends() {
 		name := os.Getenv(backendVariable)
 		if os.Getenv(nodeVariable) != "" {
@@ -39,7 +42,6 @@ func inNode(t *testing.T, test func(*testing.T, *world)) {
 			} else if err != nil {
 				t.Fatal(err)
 			}
-			t.Parallel()
 			again(t, b.name)
 		})
 	}

@@ -2,6 +2,7 @@ package netns
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
@@ -21,6 +22,11 @@ func newService(name string, n int, ports ...v1.ServicePort) *v1.Service {
 			SessionAffinity: v1.ServiceAffinityNone,
 		},
 	}
+}
+
+// call lets probes use the service's name for its cluster addresses.
+func (w *world) call(s *v1.Service) {
+	w.names[s.Name] = [2]netip.Addr{netip.MustParseAddr(s.Spec.ClusterIPs[0]), netip.MustParseAddr(s.Spec.ClusterIPs[1])}
 }
 
 // port is one of a service, to port 8080 of the endpoints. nodePort is 0 for a service that has none.
@@ -50,6 +56,9 @@ func balanced(s *v1.Service, external, balancer string) *v1.Service {
 		s = exposed(s, v1.ServiceExternalTrafficPolicyCluster)
 	}
 	s.Spec.Type = v1.ServiceTypeLoadBalancer
+	if s.Spec.ExternalTrafficPolicy == v1.ServiceExternalTrafficPolicyLocal {
+		s.Spec.HealthCheckNodePort = 32000
+	}
 	s.Spec.ExternalIPs = strings.Fields(places()[external])
 	mode := v1.LoadBalancerIPModeVIP
 	for _, a := range strings.Fields(places()[balancer]) {

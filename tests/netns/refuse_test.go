@@ -42,8 +42,8 @@ func TestOtherPorts(t *testing.T) {
 				check(t, w.in["node"].DelAddress("lo", netip.PrefixFrom(a, a.BitLen())))
 			}
 		})
-		w.in["dns"] = w.in["node"]
-		w.node.Own = []netip.Addr{w.names["dns"][0], w.names["dns"][1]}
+		dns := w.names["dns"]
+		w.in["dns"], w.node.Own = w.in["node"], dns[:]
 		w.sync(t)
 		w.serve("udp", "dns", 53)
 		w.serve("tcp", "dns", 53)

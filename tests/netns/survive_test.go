@@ -209,11 +209,11 @@ func (w *world) stuck(t *testing.T, clients, targets []string) map[string]string
 				}
 				network, target := w.target(t, v6, to)
 				for range 10 {
-					answer := w.readable(w.in[from].Ask(network, w.source(v6, from), target, answerLimit))
-					if had, ok := answers[from+" to "+network+" "+target]; ok && had != answer {
-						t.Errorf("%s to %s: %q, and before %q", from, target, answer, had)
+					answer, who := w.readable(w.in[from].Ask(network, w.source(v6, from), target, answerLimit)), from+" to "+network+" "+target
+					if had, ok := answers[who]; ok && had != answer {
+						t.Errorf("%s: %q, and before %q", who, answer, had)
 					}
-					answers[from+" to "+network+" "+target] = answer
+					answers[who] = answer
 				}
 			}
 		}

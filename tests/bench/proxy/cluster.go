@@ -8,8 +8,9 @@ import (
 	discovery "k8s.io/api/discovery/v1"
 	networking "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"kedge/tests/netns/api"
 )
 
 // The addresses of the measured cluster. Pods have 10.42.0.0/16, the last of which are the client and who answers for all others.
@@ -91,26 +92,19 @@ func newNode() *v1.Node {
 }
 
 // populate fills the API server before the proxy starts.
-func (p plan) populate(s *store) {
-	s.put("nodes", newNode())
-	s.put("servicecidrs", &networking.ServiceCIDR{ObjectMeta: metav1.ObjectMeta{Name: "kubernetes"}, Spec: networking.ServiceCIDRSpec{CIDRs: []string{serviceCIDR}}})
+func (p plan) populate(s *api.Server) {
+	s.Put(newNode())
+	s.Put(&networking.ServiceCIDR{ObjectMeta: metav1.ObjectMeta{Name: "kubernetes"}, Spec: networking.ServiceCIDRSpec{CIDRs: []string{serviceCIDR}}})
 	for n := range p.Services {
 		var endpoints []netip.Addr
 		for e := range endpointsPer {
 			endpoints = append(endpoints, endpointIP(n, e))
 		}
-		s.put("services", newService(n))
-		s.put("endpointslices", newSlice(n, endpoints...))
+		s.Put(newService(n))
+		s.Put(newSlice(n, endpoints...))
 	}
 	for n := range probes {
-		s.put("services", newService(p.probeService(n)))
-		s.put("endpointslices", newSlice(p.probeService(n), markerIP(n)))
-	}
-}
-
-// newLists are the kinds that the API server serves, by resource.
-func newLists() map[string]runtime.Object {
-	return map[string]runtime.Object{
-		"nodes": &v1.NodeList{}, "services": &v1.ServiceList{}, "endpointslices": &discovery.EndpointSliceList{}, "servicecidrs": &networking.ServiceCIDRList{},
+		s.Put(newService(p.probeService(n)))
+		s.Put(newSlice(p.probeService(n), markerIP(n)))
 	}
 }

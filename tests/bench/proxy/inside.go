@@ -4,11 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
-	"net/http"
 	"net/netip"
 	"os"
 
+	"kedge/tests/netns/api"
 	"kedge/tests/netns/space"
 )
 
@@ -18,7 +17,7 @@ type result map[figure]float64
 // bench is one measurement in its network namespace.
 type bench struct {
 	plan
-	store   *store
+	store   *api.Server
 	server  string // the API server's address
 	client  *space.Space
 	subject *process
@@ -26,7 +25,7 @@ type bench struct {
 }
 
 func measureInside(ctx context.Context, text string) error {
-	b := &bench{store: newStore(), result: result{}}
+	b := &bench{store: api.NewServer(), result: result{}}
 	if err := json.Unmarshal([]byte(text), &b.plan); err != nil {
 		return fmt.Errorf("read plan: %w", err)
 	}
@@ -34,16 +33,15 @@ func measureInside(ctx context.Context, text string) error {
 		return fmt.Errorf("build network: %w", err)
 	}
 	b.populate(b.store)
-	if err := b.store.warm(); err != nil {
+	if err := b.store.Warm(); err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	url, stop, err := b.store.Listen()
 	if err != nil {
-		return fmt.Errorf("listen for the API: %w", err)
+		return err
 	}
-	defer func() { _ = listener.Close() }()
-	b.server = "http://" + listener.Addr().String()
-	go func() { _ = http.Serve(listener, b.store) }()
+	defer stop()
+	b.server = url
 	if err := b.measure(ctx); err != nil {
 		return err
 	}

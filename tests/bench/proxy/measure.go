@@ -97,7 +97,7 @@ func (b *bench) changes(ctx context.Context) error {
 		marker := markerIP(probes + n)
 		slice := newSlice(b.probeService(n), marker)
 		begin := time.Now()
-		b.store.put("endpointslices", slice)
+		b.store.Put(slice)
 		if err := b.await(ctx, b.probeService(n), changeLimit, func(a netip.Addr) bool { return a == marker }); err != nil {
 			return fmt.Errorf("wait for change %d: %w", n, err)
 		}

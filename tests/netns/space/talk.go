@@ -156,7 +156,7 @@ func AskOn(conn net.Conn, limit time.Duration) string {
 func Verdict(err error) string {
 	var timeout net.Error
 	switch {
-	case errors.Is(err, unix.ECONNREFUSED):
+	case errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.EPERM): // the latter is a rule's refusal of what leaves the own host
 		return Refused
 	case errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ENETUNREACH):
 		return Unreachable
