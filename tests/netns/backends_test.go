@@ -19,13 +19,17 @@ type backend struct {
 // backends are all there are.
 func backends() []backend {
 	return []backend{
-		{"ipvs", ipvs.Available, openIPVS, ipvs.Clean},
-		{"nftables", func() error { return nil }, openNFTables, nftables.Clean},
+		{
+			"nftables", func() error { return nil },
+			func(log *slog.Logger) (state.Backend, error) { return nftables.New(nftables.Options{Log: log}) },
+			nftables.Clean,
+		},
+		{
+			"ipvs", ipvs.Available,
+			func(log *slog.Logger) (state.Backend, error) {
+				return ipvs.New(ipvs.Options{Log: log, Scheduler: "rr"})
+			},
+			ipvs.Clean,
+		},
 	}
-}
-
-func openIPVS(log *slog.Logger) (state.Backend, error) { return ipvs.New(ipvs.Options{Log: log}) }
-
-func openNFTables(log *slog.Logger) (state.Backend, error) {
-	return nftables.New(nftables.Options{Log: log})
 }
