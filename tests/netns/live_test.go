@@ -101,7 +101,7 @@ func (l *live) soon(t *testing.T, probes ...probe) {
 	for _, p := range probes {
 		for v6 := range 2 {
 			err := within(10*time.Second, func() error {
-				if got := l.ask(t, v6, p); got != p.want {
+				if got := l.askWithin(t, v6, p, refusalLimit); got != p.want {
 					return errors.New(got)
 				}
 				return nil

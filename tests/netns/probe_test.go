@@ -45,16 +45,22 @@ func (w *world) checkFamily(t *testing.T, v6 int, probes ...probe) {
 	}
 }
 
-// ask asks until every answer was seen that is wanted, or many times if there may be others.
 func (w *world) ask(t *testing.T, v6 int, p probe) string {
 	t.Helper()
-	limit, tries := answerLimit, 1
-	switch {
-	case p.want == space.Refused:
-		limit = refusalLimit
-	case p.want == space.Dropped, p.want == nothing:
-		limit = dropLimit
-	case strings.Contains(p.want, ", "):
+	switch p.want {
+	case space.Refused:
+		return w.askWithin(t, v6, p, refusalLimit)
+	case space.Dropped, nothing:
+		return w.askWithin(t, v6, p, dropLimit)
+	}
+	return w.askWithin(t, v6, p, answerLimit)
+}
+
+// askWithin asks until every answer was seen that is wanted, or many times if there may be others. Each may take as long as limit.
+func (w *world) askWithin(t *testing.T, v6 int, p probe, limit time.Duration) string {
+	t.Helper()
+	tries := 1
+	if strings.Contains(p.want, ", ") {
 		tries = manyTries
 	}
 	network, target := w.target(t, v6, p.to)

@@ -11,8 +11,8 @@ import (
 
 // The world of a test. The node has pods a, b and c. Its eth0 leads outside, which has two addresses and knows by routes where
 // service addresses and external addresses are, but not where pods are. Its eth1 leads to another node, far, with pods d and e, which
-// routes the node's pods directly. The node has no default route, but one to where external addresses are. Every name has an address
-// of each family.
+// routes the node's pods directly. The node has no default route, but one to far for external addresses, where nobody has them. Every
+// name has an address of each family.
 const (
 	clusterCIDRs = "10.42.0.0/16 fd00:42::/56"
 	serviceCIDRs = "10.43.0.0/16 fd00:43::/112"
@@ -54,6 +54,7 @@ func newWorld(t *testing.T, b backend) *world {
 	w.place(far, "far", "d", "e")
 	for _, key := range []string{"ipv4.ip_forward", "ipv6.conf.all.forwarding"} {
 		check(t, node.Set(key, "1"))
+		check(t, far.Set(key, "1"))
 	}
 	check(t, space.Join(
 		space.End{Space: node, Name: "eth0", Addresses: w.on("node", "node2")},
@@ -70,7 +71,7 @@ func newWorld(t *testing.T, b backend) *world {
 	w.route(out, "eth0", "node", serviceCIDRs, publicCIDRs)
 	w.route(far, "eth0", "node3", nearCIDRs, "192.0.2.0/24 2001:db8::/64")
 	w.route(node, "eth1", "far", farCIDRs)
-	w.route(node, "eth0", "outside", publicCIDRs)
+	w.route(node, "eth1", "far", publicCIDRs)
 	for _, name := range []string{"a", "b", "c"} {
 		w.place(must(space.NewPod(node, "pod-"+name, w.names[name][0], w.names[name][1]))(t), name)
 	}
