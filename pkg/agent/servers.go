@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"kedge/pkg/balancer"
+	"kedge/pkg/config"
 	"kedge/pkg/lifecycle"
 	"kedge/pkg/logging"
 	"kedge/pkg/pki"
@@ -26,7 +27,7 @@ import (
 const localAPIServer = "127.0.0.1:6444"
 
 // kubeletPort is the kubelet's.
-const kubeletPort = 10250
+const kubeletPort = "10250"
 
 // meetTimeout bounds the question for the servers at the first start.
 const meetTimeout = 5 * time.Second
@@ -80,9 +81,25 @@ func (r *role) meetServers(ctx context.Context) error {
 func (r *role) newTunnel() (lifecycle.Component, error) {
 	return tunnel.NewClient(tunnel.ClientConfig{
 		Kubeconfig: r.certificates.KubeconfigFile(pki.KubeletClient),
-		Kubelet:    net.JoinHostPort(r.node.Config.NodeIPs[0].String(), strconv.Itoa(kubeletPort)),
+		Kubelet:    kubeletAddress(r.node.Config),
 		Servers:    r.balancer, Log: logging.For(r.log, "tunnel"),
 	}), nil
+}
+
+// kubeletAddress is where the machine's own kubelet listens: --kubelet-arg may say so.
+func kubeletAddress(c *config.Config) string {
+	host, port := c.NodeIPs[0].String(), kubeletPort
+	for _, arg := range c.KubeletArgs {
+		switch arg.Key {
+		case "port":
+			port = arg.Value
+		case "address":
+			if a, err := netip.ParseAddr(arg.Value); err == nil && !a.IsUnspecified() {
+				host = a.String()
+			}
+		}
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // followServers tells the balancer of API servers that come and go.

@@ -65,6 +65,7 @@ func (b *Balancer) Run(ctx context.Context, ready func()) error {
 		b.closeAll()
 	})
 	b.cfg.Log.Debug("balancer listens", "address", b.cfg.Listen, "servers", b.Servers())
+	b.survey(ctx)
 	ready()
 	err = b.accept(ctx, l)
 	cancel()

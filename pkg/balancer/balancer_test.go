@@ -76,15 +76,18 @@ func TestDraining(t *testing.T) {
 // TestNotReady: a server that was down gets connections when it says that it serves, not when its port opens.
 func TestNotReady(t *testing.T) {
 	fakes := []*fake{newFake(t, "x"), newFake(t, "y")}
-	var serves atomic.Bool
+	var ill atomic.Bool
 	asked := make(chan string, 100)
 	b := run(t, Config{Check: func(_ context.Context, address string) error {
-		if asked <- address; !serves.Load() {
+		if ill.Load() {
+			asked <- address
 			return errors.New("readyz is 500")
 		}
 		return nil
 	}}, fakes...)
 	order := ranked(b, fakes...)
+	awaitWho(t, b, order[0].name)
+	ill.Store(true)
 	order[0].kill()
 	awaitWho(t, b, order[1].name)
 	startFake(t, order[0].name, order[0].address)
@@ -96,7 +99,7 @@ func TestNotReady(t *testing.T) {
 	if got := who(t, b); got != order[1].name {
 		t.Errorf("answered by %q while the first server is not ready", got)
 	}
-	serves.Store(true)
+	ill.Store(false)
 	awaitWho(t, b, order[0].name)
 }
 
@@ -117,6 +120,24 @@ func TestRemembered(t *testing.T) {
 	entries, err := os.ReadDir(filepath.Dir(file))
 	if err != nil || len(entries) != 1 {
 		t.Errorf("files %v, error %v; want only the remembered servers", entries, err)
+	}
+}
+
+// TestStrangers: a remembered server that is another one's now gets no connection, not even the first.
+func TestStrangers(t *testing.T) {
+	fakes := []*fake{newFake(t, "x"), newFake(t, "y"), newFake(t, "z")}
+	file := filepath.Join(t.TempDir(), "servers.json")
+	b := New(Config{Seed: fakes[0].address, Node: "a", File: file, Log: discard()})
+	b.SetServers([]string{fakes[0].address, fakes[1].address, fakes[2].address})
+	order := ranked(b, fakes...)
+	again := run(t, Config{Seed: order[0].address, File: file, Check: func(_ context.Context, address string) error {
+		if address != order[2].address {
+			return errors.New("certificate signed by unknown authority")
+		}
+		return nil
+	}})
+	if got := who(t, again); got != order[2].name {
+		t.Errorf("answered by %q, want %s", got, order[2].name)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -44,8 +45,9 @@ func (b *Balancer) lose(s *server, err error) {
 
 // setDown is called with the mutex held.
 func (b *Balancer) setDown(s *server, err error) {
-	if !s.down {
-		s.down = true
+	s.down = true
+	if !s.announced {
+		s.announced = true
 		b.cfg.Log.Info("API server is down", "server", s.address, "error", err)
 	}
 }
@@ -76,13 +78,12 @@ func (b *Balancer) watch(ctx context.Context, s *server) {
 func (b *Balancer) judge(s *server, err error) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err == nil && s.down {
-		b.cfg.Log.Info("API server is up", "server", s.address)
-	}
 	if err != nil {
 		b.setDown(s, err)
+	} else if s.down = false; s.announced {
+		s.announced = false
+		b.cfg.Log.Info("API server is up", "server", s.address)
 	}
-	s.down = err != nil
 	s.checking = err != nil && b.listed(s)
 	return !s.checking
 }
@@ -103,4 +104,54 @@ func (b *Balancer) ask(ctx context.Context, s *server) error {
 		return nil
 	}
 	return b.cfg.Check(ctx, s.address)
+}
+
+// surveyPatience is how long the first server of a node's order may take to answer when another one has answered.
+const surveyPatience = 200 * time.Millisecond
+
+// survey asks all servers at the start, because a remembered one may be gone, or be part of another cluster by now, and returns when it is clear
+// which one to use. A single server needs no choice.
+func (b *Balancer) survey(ctx context.Context) {
+	b.mu.Lock()
+	servers := slices.Clone(b.servers)
+	if len(servers) < 2 {
+		b.mu.Unlock()
+		return
+	}
+	for _, s := range servers {
+		s.down, s.checking = true, true
+	}
+	b.mu.Unlock()
+	answers := make(chan *server, len(servers))
+	for _, s := range servers {
+		b.checks.Go(func() {
+			err := b.ask(ctx, s)
+			over := ctx.Err() != nil || b.judge(s, err)
+			if answers <- s; !over {
+				pause(ctx, firstPause)
+				b.watch(ctx, s)
+			}
+		})
+	}
+	var enough <-chan time.Time
+	for range servers {
+		select {
+		case s := <-answers:
+			up := b.isUp(s)
+			if up && s == servers[0] {
+				return
+			}
+			if up && enough == nil {
+				enough = time.After(surveyPatience)
+			}
+		case <-enough:
+			return
+		}
+	}
+}
+
+func (b *Balancer) isUp(s *server) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !s.down
 }

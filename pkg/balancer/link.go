@@ -10,11 +10,12 @@ import (
 
 // server is one API server. Its fields but the address are guarded by the balancer's mutex.
 type server struct {
-	address  string
-	down     bool // a connection failed, and no check has succeeded since
-	checking bool
-	links    map[*link]struct{}
-	sentinel *link // the one whose keep-alive probes are quick
+	address   string
+	down      bool // a connection failed, and no check has succeeded since; at the start: no check has succeeded yet
+	announced bool // it was logged that it is down
+	checking  bool
+	links     map[*link]struct{}
+	sentinel  *link // the one whose keep-alive probes are quick
 }
 
 // link is a client's connection and the one to a server that serves it.
