@@ -36,7 +36,7 @@ func examine(ctx context.Context, cfg *config.Config) (command.Findings, error) 
 // needed lists the ports of the parts that cfg does not switch off.
 func needed(cfg *config.Config) []ports.Port {
 	if cfg.Role == config.RoleAgent {
-		return ports.Agent(cfg.OverlayBackend)
+		return append(ports.Agent(cfg.OverlayBackend), ports.Balancer())
 	}
 	address := ""
 	if !cfg.BindAddress.IsUnspecified() {
