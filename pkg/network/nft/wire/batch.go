@@ -34,9 +34,6 @@ func NewBatch(table string) *Batch {
 // Empty reports whether nothing has been queued.
 func (b *Batch) Empty() bool { return len(b.what) == 0 }
 
-// Size is the length of the transaction in bytes.
-func (b *Batch) Size() int { return len(b.buf) }
-
 func (b *Batch) limit(kind uint16) {
 	b.buf = append(b.buf, make([]byte, messageHeader)...)
 	head := b.buf[len(b.buf)-messageHeader:]

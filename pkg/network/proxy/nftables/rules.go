@@ -1,7 +1,6 @@
 package nftables
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"slices"
 
@@ -16,9 +15,6 @@ import (
 // Mark is the bit of the packet mark that says "this connection may need another source address". It is set
 // on the first packet of a connection to a service and cleared before that leaves.
 const Mark = 0x2000
-
-// dnsPort is what of the node's own service addresses is not refused.
-const dnsPort = 53
 
 // chain is a chain with its rules.
 type chain struct {
@@ -77,71 +73,6 @@ func baseChains(node state.Node) []chain {
 	)
 }
 
-func goTo(chain string) nft.Rule {
-	return nft.Rule{&expr.Verdict{Kind: expr.VerdictGoto, Chain: chain}}
-}
-
-func rejectRules() []nft.Rule {
-	return []nft.Rule{
-		nft.Join(protocol(unix.IPPROTO_TCP), nft.Rule{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}),
-		{&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_PORT_UNREACH}},
-	}
-}
-
-// The node's own connections that are to fail go to the first address of the service network, which no service has, on these ports:
-// ended where they leave, a UDP socket would be told EPERM at once instead of ECONNREFUSED or nothing.
-const (
-	portRefuse = 1
-	portDrop   = 2
-)
-
-// returnRules send the node's own connections that would reach the node itself to a port of the first service address. Others,
-// to services on addresses of other machines, are ended by the rule after these.
-func returnRules(node state.Node, port uint16) []nft.Rule {
-	var rules []nft.Rule
-	for _, p := range node.ServiceCIDRs {
-		to := netip.AddrPortFrom(p.Masked().Addr(), port)
-		rules = append(rules, nft.Join(nft.Family(p.Addr().Is6()), onLoopback(), clearMark(), nft.DNAT(to)))
-	}
-	return rules
-}
-
-// onLoopback matches what leaves by lo, the first link of every network namespace. Nothing that comes in does at prerouting.
-func onLoopback() nft.Rule {
-	return nft.Rule{
-		&expr.Meta{Key: expr.MetaKeyOIF, Register: base},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: base, Data: binary.NativeEndian.AppendUint32(nil, 1)},
-	}
-}
-
-// inputRules end what is for a service address although no service has taken it.
-func (f family) inputRules(node state.Node) []nft.Rule {
-	var rules []nft.Rule
-	for _, p := range node.ServiceCIDRs {
-		if p.Addr().Is6() == f.v6 {
-			rules = append(rules, nft.Join(nft.Destination(p), goTo(prefix+"stray"+familyDigit(f.v6))))
-		}
-	}
-	return rules
-}
-
-func (f family) strayRules(node state.Node) []nft.Rule {
-	rules := f.ownRules(node)
-	for _, p := range node.ServiceCIDRs {
-		if p.Addr().Is6() == f.v6 {
-			rules = append(rules, nft.Join(nft.Destination(nft.Single(p.Masked().Addr())), f.toPort(portDrop), nft.Drop()))
-		}
-	}
-	return append(rules, goTo(chainReject))
-}
-
-func (f family) toPort(number uint16) nft.Rule {
-	return nft.Rule{
-		&expr.Payload{DestRegister: base, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: base, Data: binary.BigEndian.AppendUint16(nil, number)},
-	}
-}
-
 // masqueradeRules end the way of a marked connection. Those of the node and of other nodes' pods keep their source when the endpoint
 // is on the node, and those of its own pods always.
 func masqueradeRules(node state.Node) []nft.Rule {
@@ -186,44 +117,6 @@ func (f family) strangerRules() []nft.Rule {
 	return append([]nft.Rule{f.guardRule(), f.dispatch(outside, false), f.dispatch(outside, true)}, f.nodeRules()[1:]...)
 }
 
-// otherRules refuse what goes to a service address without being for a service, lest it reach the node's own listeners or leave. An
-// external address is a service's only where nobody else is known to have it.
-func (f family) otherRules(node state.Node) []nft.Rule {
-	rules := append(
-		f.ownRules(node),
-		nft.Join(onLoopback(), nft.Family(f.v6), f.address(true, base), f.lookup(external), goTo(chainRefuse)),
-	)
-	for _, p := range node.ServiceCIDRs {
-		if p.Addr().Is6() == f.v6 {
-			rules = append(rules, nft.Join(nft.Destination(p), goTo(chainRefuse)))
-		}
-	}
-	return rules
-}
-
-// ownRules spare what the node itself serves on service addresses.
-func (f family) ownRules(node state.Node) []nft.Rule {
-	var rules []nft.Rule
-	for _, a := range node.Own {
-		if a.Is6() == f.v6 {
-			own := nft.Destination(nft.Single(a))
-			rules = append(
-				rules,
-				nft.Join(own, nft.Port(unix.IPPROTO_UDP, dnsPort), nft.Return()), nft.Join(own, nft.Port(unix.IPPROTO_TCP, dnsPort), nft.Return()),
-				nft.Join(own, protocol(f.icmp()), nft.Return()),
-			)
-		}
-	}
-	return rules
-}
-
-func (f family) icmp() uint8 {
-	if f.v6 {
-		return unix.IPPROTO_ICMPV6
-	}
-	return unix.IPPROTO_ICMP
-}
-
 // guardRule drops what the source ranges of a service do not allow.
 func (f family) guardRule() nft.Rule {
 	allowed := f.lookup(sources)
@@ -253,59 +146,4 @@ func (f family) hairpinRule() nft.Rule {
 	return nft.Join(
 		nft.Family(f.v6), f.address(false, base), f.address(true, base+f.words()), f.lookup(local), fromNode(false), nft.MasqueradeRandom(),
 	)
-}
-
-func fromNode(yes bool) nft.Rule {
-	op := expr.CmpOpNeq
-	if yes {
-		op = expr.CmpOpEq
-	}
-	return nft.Rule{
-		&expr.Fib{Register: base, ResultADDRTYPE: true, FlagSADDR: true},
-		&expr.Cmp{Op: op, Register: base, Data: binary.NativeEndian.AppendUint32(nil, unix.RTN_LOCAL)},
-	}
-}
-
-func protocol(number uint8) nft.Rule {
-	return nft.Rule{
-		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: base},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: base, Data: []byte{number}},
-	}
-}
-
-func setMark() nft.Rule   { return changeMark(^uint32(Mark), Mark) }
-func clearMark() nft.Rule { return changeMark(^uint32(Mark), 0) }
-
-func changeMark(mask, xor uint32) nft.Rule {
-	return nft.Rule{
-		&expr.Meta{Key: expr.MetaKeyMARK, Register: base},
-		bitwise(mask, xor),
-		&expr.Meta{Key: expr.MetaKeyMARK, Register: base, SourceRegister: true},
-	}
-}
-
-func marked() nft.Rule {
-	return nft.Rule{
-		&expr.Meta{Key: expr.MetaKeyMARK, Register: base},
-		bitwise(Mark, 0),
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: base, Data: make([]byte, 4)},
-	}
-}
-
-func bitwise(mask, xor uint32) expr.Any {
-	return &expr.Bitwise{
-		SourceRegister: base, DestRegister: base, Len: 4,
-		Mask: binary.NativeEndian.AppendUint32(nil, mask), Xor: binary.NativeEndian.AppendUint32(nil, xor),
-	}
-}
-
-func setPriority(register uint32) nft.Rule {
-	return nft.Rule{&expr.Meta{Key: expr.MetaKeyPRIORITY, Register: register, SourceRegister: true}}
-}
-
-func unspecified(v6 bool) netip.Addr {
-	if v6 {
-		return netip.IPv6Unspecified()
-	}
-	return netip.IPv4Unspecified()
 }
