@@ -86,6 +86,7 @@ func (a *Agent) Workloads() lifecycle.Component {
 		lifecycle.Deferred("kubelet", a.kubelet),
 		a.nameServer(),
 		a.overlay(),
+		a.services(),
 		lifecycle.Func("node", a.follow),
 	))
 }

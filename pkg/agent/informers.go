@@ -109,10 +109,10 @@ func (a *Agent) watchCluster(ctx context.Context, ready func()) error {
 		return err
 	}
 	parts := []cache.SharedIndexInformer{shared.nodes}
-	if a.Config.ProxyMode != "none" {
+	if a.Config.ProxyMode != proxyNone {
 		parts = append(parts, shared.services)
 	}
-	if a.Config.ProxyMode != "none" || a.Servers != nil {
+	if a.Config.ProxyMode != proxyNone || a.Servers != nil {
 		parts = append(parts, shared.slices)
 	}
 	done := make(chan struct{}, len(parts))

@@ -152,7 +152,6 @@ func (r *role) token() (string, error) {
 func (r *role) report(context.Context) *status.Report {
 	out := &status.Report{
 		Version: version.Version, Kubernetes: version.Kubernetes(), Role: string(r.cfg.Role), PID: os.Getpid(), Started: r.started,
-		ProxyMode: "none",
 	}
 	r.recorder.Fill(out)
 	infos, err := pki.ListDir("", r.cfg.Layout.AgentTLS(), time.Now())

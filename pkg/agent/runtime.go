@@ -89,15 +89,11 @@ func (a *Agent) podNetwork() (lifecycle.Component, error) {
 	if err != nil {
 		return nil, err
 	}
-	local := c.ClusterDNS
-	if c.Disabled("coredns") {
-		local = nil
-	}
 	l := c.Layout
 	network, err := cni.New(cni.Config{
 		Socket: l.CNISocket(), StateDir: l.NetworkState(), ConfDir: l.CNIConf(),
 		NodeIPs: c.NodeIPs, ClusterCIDRs: c.ClusterCIDRs, OverlayOverhead: overlay.Overhead(overlay.Backend(c.OverlayBackend), c.NodeIPs),
-		ServiceVIPs: vips, LocalAddresses: local,
+		ServiceVIPs: vips, LocalAddresses: a.ownAddresses(),
 	}, logging.For(a.Log, "pod network"))
 	if err != nil {
 		return nil, fmt.Errorf("prepare pod network: %w", err)

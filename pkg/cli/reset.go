@@ -8,6 +8,8 @@ import (
 	"kedge/pkg/config"
 	"kedge/pkg/network/cni"
 	"kedge/pkg/network/overlay"
+	"kedge/pkg/network/proxy/ipvs"
+	"kedge/pkg/network/proxy/nftables"
 	"kedge/pkg/node/reset"
 )
 
@@ -16,6 +18,8 @@ func takeApart(ctx context.Context, layout config.Layout, kubeconfig string, log
 	network := cni.Paths{Socket: layout.CNISocket(), StateDir: layout.NetworkState(), ConfDir: layout.CNIConf()}
 	return reset.Run(ctx, reset.Options{
 		Layout: layout, Kubeconfig: kubeconfig, Log: log,
-		Network: func(context.Context) error { return errors.Join(overlay.Cleanup(), cni.Cleanup(network)) },
+		Network: func(context.Context) error {
+			return errors.Join(ipvs.Clean(), nftables.Clean(), overlay.Cleanup(), cni.Cleanup(network))
+		},
 	})
 }

@@ -18,6 +18,26 @@ func (r *resolution) checkNode() {
 	for i, t := range r.NodeTaints {
 		r.checkTaint(i, t)
 	}
+	for i, a := range r.NodePortAddresses {
+		r.checkNodePortAddress(i, a)
+	}
+}
+
+// checkNodePortAddress wants a network, or one word alone.
+func (r *resolution) checkNodePortAddress(i int, text string) {
+	if text == PrimaryAddresses {
+		if len(r.NodePortAddresses) > 1 {
+			r.fail("nodeport-addresses", i, "%s stands alone, and there are other values", text)
+		}
+		return
+	}
+	p, err := netip.ParsePrefix(text)
+	switch {
+	case err != nil:
+		r.fail("nodeport-addresses", i, "%q is neither a network such as 192.0.2.0/24 nor %s", text, PrimaryAddresses)
+	case p.Addr().IsLoopback():
+		r.fail("nodeport-addresses", i, "%s is of loopback addresses, which never answer node ports", p)
+	}
 }
 
 // checkNodeName wants what Kubernetes takes as the name of a node and as the value of its hostname label.

@@ -57,6 +57,8 @@ type Config struct {
 	OverlayBackend string // vxlan, host-gw or none
 	ProxyMode      string // auto, ipvs, nftables or none
 	ProxyScheduler string // rr, lc, sh ...
+	// NodePortAddresses are networks, or PrimaryAddresses alone; empty: all addresses.
+	NodePortAddresses []string
 
 	Disable      []string
 	DisableAgent bool

@@ -7,6 +7,11 @@ const (
 	DefaultConfigFile     = "/etc/kedge/config.yaml"
 	DefaultKubeconfig     = "/etc/kedge/kubeconfig.yaml"
 	DefaultRegistriesFile = "/etc/kedge/registries.yaml"
+
+	// PrimaryAddresses in --nodeport-addresses are the node's own ones.
+	PrimaryAddresses = "primary"
+	// SchedulerAnnotation of a Service names its IPVS scheduler.
+	SchedulerAnnotation = "kedge.io/proxy-scheduler"
 )
 
 // Parts are the names that --disable knows.

@@ -36,8 +36,13 @@ func networkOptions() []Option {
 		{
 			Name: "proxy-scheduler", Default: "rr", Meta: "NAME", Roles: both,
 			OneOf: []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos"},
-			Help:  "IPVS scheduler that chooses the endpoint of a connection",
+			Help:  "IPVS scheduler that chooses the endpoint of a connection; a Service's annotation " + SchedulerAnnotation + " overrides it",
 			field: func(c *Config) any { return &c.ProxyScheduler },
+		},
+		{
+			Name: "nodeport-addresses", Derived: "all addresses of the machine", Meta: "CIDR", Roles: []Role{RoleServer, RoleAgent},
+			Help:  "network whose addresses answer node ports; " + PrimaryAddresses + " alone stands for --node-ip; loopback never answers",
+			field: func(c *Config) any { return &c.NodePortAddresses },
 		},
 	}
 }

@@ -175,7 +175,7 @@ func (s *server) localURL() string {
 func (s *server) report(context.Context) *status.Report {
 	r := &status.Report{
 		Version: version.Version, Kubernetes: version.Kubernetes(), Role: string(s.cfg.Role), PID: os.Getpid(), Started: s.started,
-		Datastore: "etcd, embedded, " + s.cfg.Layout.EtcdDir(), ProxyMode: proxyMode,
+		Datastore: "etcd, embedded, " + s.cfg.Layout.EtcdDir(),
 	}
 	s.reportMembers(r)
 	s.recorder.Fill(r)
@@ -191,6 +191,3 @@ func (s *server) report(context.Context) *status.Report {
 	r.Judge(time.Now())
 	return r
 }
-
-// proxyMode is what `kedge status` says of the service proxy: services other than the API server's and DNS have none yet.
-const proxyMode = "none (only the API server's and the DNS address are served)"

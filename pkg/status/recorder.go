@@ -1,6 +1,7 @@
 package status
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ type Recorder struct {
 	states   map[string]Component
 	node     Node
 	ready    time.Duration
+	proxy    string
 }
 
 // NewRecorder returns a recorder that knows the versions of components by name.
@@ -44,6 +46,13 @@ func (r *Recorder) SetNode(n Node) {
 	r.node = n
 }
 
+// SetProxy records how service addresses are served, and why so.
+func (r *Recorder) SetProxy(mode, reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.proxy = mode + " (" + reason + ")"
+}
+
 // SetReady records how long it took until everything was ready.
 func (r *Recorder) SetReady(took time.Duration) {
 	r.mu.Lock()
@@ -57,6 +66,7 @@ func (r *Recorder) Fill(report *Report) {
 	defer r.mu.Unlock()
 	report.Node = r.node
 	report.Node.Addresses = slices.Clone(r.node.Addresses)
+	report.ProxyMode = cmp.Or(r.proxy, "none yet")
 	report.ReadySeconds = r.ready.Seconds()
 	report.Components = make([]Component, 0, len(r.order))
 	for _, name := range r.order {

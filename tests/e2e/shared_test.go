@@ -26,6 +26,7 @@ func TestNode(t *testing.T) {
 		{"network", testNetwork},
 		{"dns", testDNS},
 		{"hostport", testHostPort},
+		{"services", testServices},
 		{"images", testImages},
 		{"certificates", testCertificates},
 		{"csi", testCSI},

@@ -3,7 +3,6 @@ package cni
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"path/filepath"
 )
@@ -21,7 +20,7 @@ type Config struct {
 	ClusterCIDRs    []netip.Prefix // required: traffic of pods to other places is masqueraded
 	OverlayOverhead int            // optional: bytes that the overlay adds to a packet (50 for VXLAN)
 
-	// ServiceVIPs sends service addresses to addresses of nodes. They are added to lo.
+	// ServiceVIPs sends service addresses to addresses of nodes, until WithdrawServiceVIPs. They are added to lo.
 	ServiceVIPs []ServiceVIP // optional
 	// LocalAddresses are added to lo, for what the process serves itself (the cluster DNS).
 	LocalAddresses []netip.Addr // optional
@@ -59,21 +58,21 @@ func (c Config) validate() error {
 }
 
 // ownAddresses are those that kedge adds to lo.
-func (c Config) ownAddresses(log *slog.Logger, ipv6 bool) []netip.Addr {
+func (n *Network) ownAddresses() []netip.Addr {
 	var own []netip.Addr
 	seen := map[netip.Addr]bool{}
 	add := func(a netip.Addr) {
-		if a.Is6() && !ipv6 {
-			log.Warn("kernel has no IPv6: leaving out the address", "address", a)
+		if a.Is6() && !n.ipv6 {
+			n.log.Warn("kernel has no IPv6: leaving out the address", "address", a)
 		} else if !seen[a] {
 			seen[a] = true
 			own = append(own, a)
 		}
 	}
-	for _, v := range c.ServiceVIPs {
+	for _, v := range n.vips {
 		add(v.Address.Addr())
 	}
-	for _, a := range c.LocalAddresses {
+	for _, a := range n.cfg.LocalAddresses {
 		add(a)
 	}
 	return own

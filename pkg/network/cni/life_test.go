@@ -139,3 +139,34 @@ func expect[T comparable](t testing.TB, got, want T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
+
+// TestWithdrawServiceVIPs: the service proxy takes over; what the process itself serves stays, and so do connections.
+func TestWithdrawServiceVIPs(t *testing.T) {
+	if !inNode(t) {
+		return
+	}
+	newOutside(t)
+	(*space)(nil).serveWho(t, ":6443")
+	cfg := testConfig(t)
+	n := startDual(t, cfg)
+	(*space)(nil).serveWho(t, "10.43.0.10:53")
+	a := n.addPod(t, "a", ports("tcp 30080 8080"))
+	held := must(a.dial(t, "tcp", "10.43.0.1:443"))(t)
+	expect(t, askOn(held), a.ip4)
+
+	check(t, n.WithdrawServiceVIPs())
+	expect(t, a.ask(t, "tcp", "10.43.0.1:443"), "")
+	expect(t, askOn(held), a.ip4)
+	expect(t, a.ask(t, "tcp", "10.43.0.10:53"), a.ip4)
+	expect(t, a.ask(t, "tcp", nodeIP4+":30080"), nodeIP4)
+	check(t, n.WithdrawServiceVIPs())
+
+	n.stop() // the next process serves them again until it is told
+	n = start(t, cfg)
+	expect(t, a.ask(t, "tcp", "10.43.0.1:443"), a.ip4)
+	n.stop()
+	n = start(t, Config{
+		Socket: cfg.Socket, StateDir: cfg.StateDir, ConfDir: cfg.ConfDir, NodeIPs: cfg.NodeIPs, ClusterCIDRs: cfg.ClusterCIDRs,
+	})
+	expect(t, a.ask(t, "tcp", "10.43.0.1:443"), "")
+}

@@ -29,7 +29,8 @@ type Network struct {
 	adoptErr   error
 	sysctlOnce sync.Once
 
-	program sync.Mutex // held while the node's part of the network is set up
+	program sync.Mutex   // held while the node's part of the network is set up; guards the next
+	vips    []ServiceVIP // until they are withdrawn
 
 	mu       sync.Mutex // guards the rest
 	podCIDRs []netip.Prefix
@@ -54,7 +55,7 @@ func New(cfg Config, log *slog.Logger) (*Network, error) {
 		return nil, fmt.Errorf("open nftables for the pod network: %w", err)
 	}
 	return &Network{
-		cfg: cfg, log: log, links: links, ipv6: hasIPv6(),
+		cfg: cfg, log: log, links: links, ipv6: hasIPv6(), vips: cfg.ServiceVIPs,
 		store:    store{cfg.StateDir},
 		fw:       &firewall{conn: conn, log: log, owners: map[string]owned{}},
 		attached: map[string]*attachment{},
@@ -93,6 +94,23 @@ func (n *Network) SetPodCIDRs(cidrs []netip.Prefix) error {
 		return nil
 	}
 	return n.setUp(usable)
+}
+
+// WithdrawServiceVIPs ends serving the addresses of Config.ServiceVIPs, because the service proxy does now. Connections through them go on.
+func (n *Network) WithdrawServiceVIPs() error {
+	n.program.Lock()
+	defer n.program.Unlock()
+	if len(n.vips) == 0 {
+		return nil
+	}
+	n.vips = nil
+	if !n.configured(nil) {
+		return nil
+	}
+	n.mu.Lock()
+	cidrs := n.podCIDRs
+	n.mu.Unlock()
+	return n.write(cidrs)
 }
 
 // restore sets up the network of the former run, if it is known.

@@ -17,7 +17,24 @@ const defaultMTU = 1500
 
 // setUp brings the node's part of the network into the kernel and then lets the runtime know. n.program is held.
 func (n *Network) setUp(cidrs []netip.Prefix) error {
-	own := n.cfg.ownAddresses(n.log, n.ipv6)
+	if err := n.write(cidrs); err != nil {
+		return err
+	}
+	mtu := n.findMTU()
+	serving, err := n.open(cidrs, mtu)
+	if err != nil {
+		return err
+	}
+	n.log.Info("pod network is set up", "podCIDRs", cidrs, "mtu", mtu)
+	if serving {
+		return n.publishConf()
+	}
+	return nil
+}
+
+// write makes the kernel have the parameters, addresses and rules that the pod network needs. n.program is held.
+func (n *Network) write(cidrs []netip.Prefix) error {
+	own := n.ownAddresses()
 	hasV6 := slices.ContainsFunc(cidrs, func(c netip.Prefix) bool { return c.Addr().Is6() })
 	settings, err := forwardingSettings(hasV6)
 	if err != nil {
@@ -40,19 +57,7 @@ func (n *Network) setUp(cidrs []netip.Prefix) error {
 		}
 	}
 	input := ruleInput{podCIDRs: cidrs, clusterCIDRs: n.cfg.ClusterCIDRs, services: n.services(), own: own}
-	if err := n.fw.apply(input.plan()); err != nil {
-		return err
-	}
-	mtu := n.findMTU()
-	serving, err := n.open(cidrs, mtu)
-	if err != nil {
-		return err
-	}
-	n.log.Info("pod network is set up", "podCIDRs", cidrs, "mtu", mtu)
-	if serving {
-		return n.publishConf()
-	}
-	return nil
+	return n.fw.apply(input.plan())
 }
 
 // open lets ADD succeed and tells whether the socket listens. The addresses of existing pods are in use, oldest first.
@@ -78,7 +83,7 @@ func (n *Network) open(cidrs []netip.Prefix, mtu int) (serving bool, err error) 
 }
 
 func (n *Network) services() []ServiceVIP {
-	return slices.DeleteFunc(slices.Clone(n.cfg.ServiceVIPs), func(s ServiceVIP) bool { return s.Address.Addr().Is6() && !n.ipv6 })
+	return slices.DeleteFunc(slices.Clone(n.vips), func(s ServiceVIP) bool { return s.Address.Addr().Is6() && !n.ipv6 })
 }
 
 // setAddresses gives lo the wanted addresses and takes those that kedge gave it before and are not wanted now.

@@ -20,7 +20,7 @@ import (
 
 // Options of the proxy. Fields are required unless they say otherwise.
 type Options struct {
-	Node     state.Node // without NodePortAddresses, which the proxy follows
+	Node     state.Node // without NodePortAddresses and PodCIDRs, which the proxy follows
 	Services cache.SharedIndexInformer
 	Slices   cache.SharedIndexInformer
 	Nodes    cache.SharedIndexInformer
@@ -29,7 +29,7 @@ type Options struct {
 
 	// Open makes the backend, in the goroutine of Run.
 	Open func() (state.Backend, error)
-	// Served is called once, when the kernel has everything for the first time. Optional.
+	// Served is called when the kernel has everything for the first time, and again later if it fails. Optional.
 	Served func() error
 	// Register takes metrics; once for each process.
 	Register func(...metrics.Registerable) error
@@ -47,8 +47,14 @@ type Proxy struct {
 
 	changed chan struct{} // something was told to the trackers
 
-	mu     sync.Mutex
-	labels map[string]string // of the node, as far as they matter; nil: as before
+	mu    sync.Mutex
+	place *place // of the node; nil: as before
+}
+
+// place is where the node stands in the cluster.
+type place struct {
+	labels map[string]string // as far as they matter
+	pods   []netip.Prefix
 }
 
 // New checks the options and changes nothing.
@@ -151,16 +157,22 @@ func (p *Proxy) onSlice() cache.ResourceEventHandler {
 	})
 }
 
-// onNode follows the topology of this node.
+// onNode follows the topology and the pod CIDRs of this node.
 func (p *Proxy) onNode() cache.ResourceEventHandler {
 	return handler(func(_, now any) {
 		node, ok := object[corev1.Node](now)
 		if !ok || node.Name != p.Node.Name {
 			return
 		}
+		found := &place{labels: map[string]string{corev1.LabelTopologyZone: node.Labels[corev1.LabelTopologyZone]}}
+		for _, text := range node.Spec.PodCIDRs {
+			if cidr, err := netip.ParsePrefix(text); err == nil { // the API server has checked it
+				found.pods = append(found.pods, cidr.Masked())
+			}
+		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.labels = map[string]string{corev1.LabelTopologyZone: node.Labels[corev1.LabelTopologyZone]}
+		p.place = found
 		wake(p.changed)
 	})
 }
@@ -192,13 +204,13 @@ func object[T any](obj any) (*T, bool) {
 	return t, ok
 }
 
-// topology returns the node's labels once after they have changed.
-func (p *Proxy) topology() (map[string]string, bool) {
+// moved returns the node's place once after it was told.
+func (p *Proxy) moved() *place {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	labels := p.labels
-	p.labels = nil
-	return labels, labels != nil
+	found := p.place
+	p.place = nil
+	return found
 }
 
 // pause between two steps: four times what the last took, so that a fifth of a processor is used at most, and never long.

@@ -63,7 +63,11 @@ func (r *recorder) Sync(node state.Node, all map[state.Key]*state.Service) (int,
 		lines = append(lines, s.String())
 	}
 	slices.Sort(lines)
-	r.calls <- fmt.Sprintf("sync %v\n%s", node.NodePortAddresses, strings.Join(lines, ""))
+	where := fmt.Sprint("sync ", node.NodePortAddresses)
+	if len(node.PodCIDRs) > 0 {
+		where += fmt.Sprint(" pods ", node.PodCIDRs)
+	}
+	r.calls <- where + "\n" + strings.Join(lines, "")
 	select {
 	case n := <-r.drift:
 		return n, r.answer()
@@ -275,6 +279,10 @@ func TestTopology(t *testing.T) {
 	c.nodes.Modify(node("here", "z2")) // nothing new
 	c.nodes.Modify(node("here", "z3"))
 	b.want(t, append(append([]string{"update"}, lines...), both)...)
+	withPods := node("here", "z3")
+	withPods.Spec.PodCIDRs = []string{"10.42.0.0/24"}
+	c.nodes.Modify(withPods)
+	b.want(t, append(append([]string{"sync [] pods [10.42.0.0/24]"}, lines...), both)...)
 }
 
 func TestAddressesAreFollowed(t *testing.T) {

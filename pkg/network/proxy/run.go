@@ -46,6 +46,7 @@ type runner struct {
 	failures  int       // in a row
 	notBefore time.Time // of the next step
 	compared  time.Time // when everything was compared last
+	again     time.Time // when Served is called again; zero: not planned
 	readdress time.Time // when the host's addresses are looked at again; zero: not needed
 }
 
@@ -108,25 +109,28 @@ func (r *runner) loop(ctx context.Context, ready func()) error {
 		if !r.readdress.IsZero() && !time.Now().Before(r.readdress) {
 			r.lookAround(ctx)
 		}
-		if time.Now().Before(r.stepDue()) {
-			continue
+		if !time.Now().Before(r.stepDue()) {
+			r.step()
 		}
-		r.step()
 		if r.served && ready != nil {
-			if err := r.first(); err != nil {
-				return err
-			}
 			ready()
 			ready = nil
 		}
+		r.handOver()
 	}
 }
 
-func (r *runner) first() error {
-	if r.Served == nil {
-		return nil
+// handOver tells that services are served, after a step that succeeded, until that is taken well.
+func (r *runner) handOver() {
+	if !r.served || r.failures > 0 || r.Served == nil || time.Now().Before(r.again) {
+		return
 	}
-	return r.Served()
+	if err := r.Served(); err != nil {
+		r.again = time.Now().Add(lastRetry)
+		r.Log.Warn("what served services before could not be taken away: trying again", "in", lastRetry, "error", err)
+		return
+	}
+	r.again, r.Served = time.Time{}, nil
 }
 
 // stepDue is when the next step is to be taken.
@@ -139,8 +143,10 @@ func (r *runner) stepDue() time.Time {
 
 func (r *runner) due() time.Time {
 	due := r.stepDue()
-	if !r.readdress.IsZero() && r.readdress.Before(due) {
-		return r.readdress
+	for _, other := range []time.Time{r.readdress, r.again} {
+		if !other.IsZero() && other.Before(due) {
+			due = other
+		}
 	}
 	return due
 }
@@ -169,8 +175,8 @@ func (r *runner) lookAround(ctx context.Context) {
 func (r *runner) step() {
 	begin := time.Now()
 	r.pending = false
-	if labels, changed := r.topology(); changed && !maps.Equal(labels, r.wishes.labels) {
-		r.wishes.relabel(labels)
+	if at := r.moved(); at != nil {
+		r.settle(*at)
 	}
 	r.unapplied.add(r.wishes.collect())
 	full := r.full || time.Since(r.compared) >= resync
@@ -194,6 +200,17 @@ func (r *runner) step() {
 	r.meters.applied(r.unapplied, full, begin)
 	r.finish()
 	r.notBefore = time.Now().Add(pause(time.Since(begin)))
+}
+
+// settle takes over where the node stands.
+func (r *runner) settle(at place) {
+	if !maps.Equal(at.labels, r.wishes.labels) {
+		r.wishes.relabel(at.labels)
+	}
+	if !slices.Equal(at.pods, r.wishes.node.PodCIDRs) {
+		r.wishes.node.PodCIDRs = at.pods
+		r.full = true
+	}
 }
 
 func (r *runner) apply(full bool) (repaired int, err error) {

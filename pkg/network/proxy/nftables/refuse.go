@@ -52,6 +52,11 @@ func (f family) inputRules(node state.Node) []nft.Rule {
 
 func (f family) strayRules(node state.Node) []nft.Rule {
 	rules := f.ownRules(node)
+	for _, a := range node.Own {
+		if a.Is6() == f.v6 { // answers to the node itself, which asks from the address that it asks
+			rules = append(rules, nft.Join(nft.Source(nft.Single(a)), nft.Destination(nft.Single(a)), nft.Return()))
+		}
+	}
 	for _, p := range node.ServiceCIDRs {
 		if p.Addr().Is6() == f.v6 {
 			rules = append(rules, nft.Join(nft.Destination(nft.Single(p.Masked().Addr())), f.toPort(portDrop), nft.Drop()))
