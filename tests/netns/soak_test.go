@@ -3,16 +3,18 @@ package netns
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"math/rand/v2"
+	"net"
+	"net/netip"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+
+	"kedge/tests/netns/space"
 )
 
 const (
@@ -69,7 +71,8 @@ func TestSoak(t *testing.T) {
 		}
 		var clients sync.WaitGroup
 		for n := range anchors {
-			clients.Go(func() { s.client(t, n) })
+			questions := s.questions(t, n) // before anything changes
+			clients.Go(func() { s.client(questions) })
 		}
 		changes := s.churn(t, links)
 		clients.Wait()
@@ -116,22 +119,36 @@ func routes(n int) map[string]string {
 	}
 }
 
-// client opens connections to an anchor until the end.
-func (s *soak) client(t *testing.T, n int) {
+// question is a connection that can be made while the world changes.
+type question struct {
+	from, network, target string
+	in                    *space.Space
+	source                netip.AddrPort
+}
+
+func (s *soak) questions(t *testing.T, n int) (all []question) {
 	t.Helper()
+	for from, to := range routes(n) {
+		for v6 := range 2 {
+			network, target := s.target(t, v6, to)
+			all = append(all, question{from, network, target, s.in[from], s.source(v6, from)})
+		}
+	}
+	return all
+}
+
+// client asks until the end.
+func (s *soak) client(questions []question) {
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
-	ways := routes(n)
-	names := slices.Sorted(maps.Keys(ways))
 	for i := 0; time.Now().Before(s.end); i++ {
 		<-tick.C
-		from, v6 := names[i%len(names)], i/len(names)%2
-		network, target := s.target(t, v6, ways[from])
-		answer := s.in[from].Ask(network, s.source(v6, from), target, answerLimit)
+		q := questions[i%len(questions)]
+		answer := q.in.Ask(q.network, q.source, q.target, answerLimit)
 		s.mu.Lock()
 		s.asked++
-		if !strings.Contains(answer, " ") || strings.Contains(answer, ":80:") {
-			s.failures[from+" to "+target+": "+answer]++
+		if name, client, ok := strings.Cut(answer, " "); !ok || len(name) != 1 || net.ParseIP(client) == nil {
+			s.failures[q.from+" to "+q.target+": "+answer]++
 		}
 		s.mu.Unlock()
 	}
