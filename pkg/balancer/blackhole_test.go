@@ -120,8 +120,11 @@ func twoMachines(t *testing.T) (*Balancer, *machine, *machine) {
 	return b, two, one
 }
 
-// TestBlackhole: a server that loses its power while all connections are silent. They end within two seconds (the kernel's timers
-// round up to the next tick), new ones go to the other server before that, and connections to the other server go on.
+// limit is how long connections to a server without power may last: 2 s, and what a busy machine adds. The next longer limit is 15 s.
+const limit = 4 * time.Second
+
+// TestBlackhole: a server that loses its power while all connections are silent. They end within about two seconds,
+// new ones go to the other server before that, and connections to the other server go on.
 func TestBlackhole(t *testing.T) {
 	if !inNode(t) {
 		return
@@ -144,13 +147,15 @@ func TestBlackhole(t *testing.T) {
 	if got := who(t, b); got != second.name {
 		t.Errorf("a new connection is answered by %q", got)
 	}
-	if took := time.Since(begin); took > time.Second {
+	if took := time.Since(begin); took > dialTimeout {
 		t.Errorf("a new connection took %s", took)
+	} else {
+		t.Logf("a new connection took %s", took)
 	}
 	for _, c := range watches {
 		c.awaitEnd(t)
 	}
-	if took := time.Since(begin); took > 2200*time.Millisecond {
+	if took := time.Since(begin); took > limit {
 		t.Errorf("silent connections lasted %s", took)
 	} else {
 		t.Logf("silent connections ended after %s", took)
@@ -179,7 +184,7 @@ func TestBlackholeSilent(t *testing.T) {
 	for _, c := range watches {
 		c.awaitEnd(t)
 	}
-	if took := time.Since(begin); took > 2200*time.Millisecond {
+	if took := time.Since(begin); took > limit {
 		t.Errorf("silent connections lasted %s", took)
 	} else {
 		t.Logf("silent connections ended after %s", took)
@@ -202,7 +207,7 @@ func TestBlackholeBusy(t *testing.T) {
 	if _, err := fmt.Fprintln(busy.conn, "write"); err != nil {
 		t.Fatal(err)
 	}
-	if took := busy.awaitEnd(t); took > 2*time.Second {
+	if took := busy.awaitEnd(t); took > limit {
 		t.Errorf("the connection lasted %s", took)
 	} else {
 		t.Logf("the connection ended after %s", took)

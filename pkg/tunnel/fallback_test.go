@@ -34,7 +34,7 @@ func TestDirect(t *testing.T) {
 		if got := ask(t, conn, "x"); got != "direct x" {
 			t.Errorf("%s: answer %q", name, got)
 		}
-		if took := time.Since(begin); took > headStart {
+		if took := time.Since(begin); took > 2*headStart {
 			t.Errorf("%s: took %s", name, took)
 		}
 		_ = conn.Close()
@@ -82,7 +82,7 @@ func TestStarting(t *testing.T) {
 	back.refuse.Store(5)
 	begin := time.Now()
 	back.awaitTunnels(t, "node-1", 1)
-	if took := time.Since(begin); took > 5*readyWait*2+2*time.Second {
+	if took := time.Since(begin); took > 2*lastWait {
 		t.Errorf("the tunnel came after %s", took)
 	}
 }
@@ -153,7 +153,7 @@ func TestHalfDead(t *testing.T) {
 	if got := ask(t, conn, "x"); got != "direct x" {
 		t.Errorf("answer %q", got)
 	}
-	if took := time.Since(begin); took > answerTimeout+2*time.Second {
+	if took := time.Since(begin); took > 2*answerTimeout {
 		t.Errorf("took %s", took)
 	}
 	a.awaitTunnels(t, "node-1", 0)
