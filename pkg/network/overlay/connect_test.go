@@ -154,7 +154,7 @@ func TestMixed(t *testing.T) {
 }
 
 // bulk sends a long line and returns the answer.
-func bulk(t testing.TB, conn net.Conn) string {
+func bulk(t *testing.T, conn net.Conn) string {
 	t.Helper()
 	must(conn.Write(append(bytes.Repeat([]byte("x"), longest-1), '\n')))(t)
 	return askOn(conn)

@@ -16,7 +16,7 @@ import (
 )
 
 // lone is a node on a subnet of its own, with peers that do not exist.
-func lone(t testing.TB, backend Backend, nodes ...Node) (*space, *running) {
+func lone(t *testing.T, backend Backend, nodes ...Node) (*space, *running) {
 	t.Helper()
 	s, other := newSpace(t), newSpace(t)
 	plug(t, s, "eth0", other, "eth0")
@@ -26,7 +26,7 @@ func lone(t testing.TB, backend Backend, nodes ...Node) (*space, *running) {
 }
 
 // becomes waits until the kernel holds what is planned for the nodes.
-func (s *space) becomes(t testing.TB, backend Backend, nodes ...Node) {
+func (s *space) becomes(t *testing.T, backend Backend, nodes ...Node) {
 	t.Helper()
 	under := []Underlay{{Address: nodes[0].Addresses[0], Subnet: netip.PrefixFrom(nodes[0].Addresses[0], 24).Masked(), Link: "eth0", MTU: s.link(t, "eth0").Attrs().MTU, Virtual: true}}
 	want, _, _ := Plan(Input{Backend: backend, Self: "a", Underlay: under, Nodes: nodes})

@@ -27,7 +27,7 @@ func measure(hosts []*host.Host, address string, o options) (gigabits, micros fl
 	if err != nil {
 		return 0, 0, err
 	}
-	defer listener.Close() //nolint:errcheck // nothing is lost
+	defer listener.Close()
 	served := make(chan error, 1)
 	go func() { served <- serve(listener) }()
 	target := listener.Addr().String()
@@ -46,7 +46,7 @@ func serve(l net.Listener) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // the other side is done
+	defer conn.Close()
 	total := uint64(0)
 	for buffer := make([]byte, chunk); ; {
 		n, err := conn.Read(buffer)
@@ -65,7 +65,7 @@ func serve(l net.Listener) error {
 	if err != nil {
 		return err
 	}
-	defer echo.Close() //nolint:errcheck // the other side is done
+	defer echo.Close()
 	for buffer := make([]byte, message); ; {
 		if _, err := io.ReadFull(echo, buffer); err != nil {
 			return nil //nolint:nilerr // the client has ended
@@ -82,7 +82,7 @@ func stream(h *host.Host, target string, length time.Duration) (float64, error) 
 	if err != nil {
 		return 0, err
 	}
-	defer conn.Close() //nolint:errcheck // nothing is lost
+	defer conn.Close()
 	begin := time.Now()
 	for buffer := make([]byte, chunk); time.Since(begin) < length; {
 		if _, err := conn.Write(buffer); err != nil {
@@ -105,7 +105,7 @@ func pingPong(h *host.Host, target string, count int) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer conn.Close() //nolint:errcheck // nothing is lost
+	defer conn.Close()
 	buffer := make([]byte, message)
 	begin := time.Now()
 	for i := range warmUp + count {
