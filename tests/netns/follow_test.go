@@ -126,7 +126,7 @@ func TestHealthCheck(t *testing.T) {
 func (w *world) get(t *testing.T, from, to string, port uint16) (status int, body string) {
 	t.Helper()
 	at := netip.AddrPortFrom(w.names[to][0], port).String()
-	conn, err := w.in[from].Dial("tcp", w.source(0, from), at, answerLimit)
+	conn, err := w.in[from].Dial("tcp", w.source("tcp", 0, from), at, answerLimit)
 	if err != nil {
 		return 0, err.Error()
 	}

@@ -15,6 +15,8 @@ const (
 	refusalLimit = 900 * time.Millisecond // for what must be refused at once: before the kernel sends a SYN again
 	dropLimit    = 300 * time.Millisecond // for what must be dropped: an answer would be there
 	manyTries    = 60                     // with up to four endpoints, one of them is not met once in 10^7 runs
+	firstPort    = 10000                  // from which the kernel takes none
+	lastPort     = 29999                  // where node ports begin
 	enoughTries  = 20                     // to find what is not wanted, when all that is wanted was found
 )
 
@@ -66,7 +68,7 @@ func (w *world) askWithin(t *testing.T, v6 int, p probe, limit time.Duration) st
 	network, target := w.target(t, v6, p.to)
 	seen := map[string]bool{}
 	for n := range tries {
-		answer := w.readable(w.in[p.from].Ask(network, w.source(v6, p.from), target, limit))
+		answer := w.readable(w.in[p.from].Ask(network, w.source(network, v6, p.from), target, limit))
 		if p.want == nothing && slices.Contains([]string{space.Refused, space.Dropped, space.Unreachable}, answer) {
 			answer = nothing
 		}
@@ -83,12 +85,20 @@ func (w *world) askWithin(t *testing.T, v6 int, p probe, limit time.Duration) st
 	return strings.Join(all, ", ")
 }
 
-// source is the address that a name's connections come from: the kernel's choice but where several names share a namespace.
-func (w *world) source(v6 int, from string) netip.AddrPort {
-	if from == "node" {
+// source is where a name's connections come from: its address, or the kernel's choice for the node, which has several. UDP never
+// comes from the same port twice: the kernel would take it for the former conversation for a while, whatever the proxy says.
+func (w *world) source(network string, v6 int, from string) netip.AddrPort {
+	var port uint16
+	if network == "udp" {
+		port = uint16(firstPort + w.conversations.Add(1)%(lastPort-firstPort))
+	}
+	if from != "node" {
+		return netip.AddrPortFrom(w.names[from][v6], port)
+	}
+	if port == 0 {
 		return netip.AddrPort{}
 	}
-	return netip.AddrPortFrom(w.names[from][v6], 0)
+	return netip.AddrPortFrom([]netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}[v6], port)
 }
 
 // target resolves what a probe or connection is sent to.

@@ -131,7 +131,7 @@ func (s *soak) questions(t *testing.T, n int) (all []question) {
 	for from, to := range routes(n) {
 		for v6 := range 2 {
 			network, target := s.target(t, v6, to)
-			all = append(all, question{from, network, target, s.in[from], s.source(v6, from)})
+			all = append(all, question{from, network, target, s.in[from], s.source(network, v6, from)})
 		}
 	}
 	return all

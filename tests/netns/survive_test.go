@@ -23,7 +23,7 @@ func (w *world) connect(t *testing.T, from, to string) (links []link) {
 	t.Helper()
 	for v6 := range 2 {
 		network, target := w.target(t, v6, to)
-		conn := must(w.in[from].Dial(network, w.source(v6, from), target, answerLimit))(t)
+		conn := must(w.in[from].Dial(network, w.source(network, v6, from), target, answerLimit))(t)
 		t.Cleanup(func() { _ = conn.Close() })
 		l := link{Conn: conn, name: from + " to " + target}
 		l.answer = space.AskOn(conn, answerLimit)
@@ -50,7 +50,7 @@ func (w *world) keepAsking(t *testing.T, from, to string) (stop func()) {
 	var mu sync.Mutex
 	for v6 := range 2 {
 		network, target := w.target(t, v6, to)
-		source := w.source(v6, from)
+		source := w.source(network, v6, from)
 		wait.Go(func() {
 			tick := time.NewTicker(2 * time.Millisecond)
 			defer tick.Stop()
@@ -209,7 +209,7 @@ func (w *world) stuck(t *testing.T, clients, targets []string) map[string]string
 				}
 				network, target := w.target(t, v6, to)
 				for range 10 {
-					answer, who := w.readable(w.in[from].Ask(network, w.source(v6, from), target, answerLimit)), from+" to "+network+" "+target
+					answer, who := w.readable(w.in[from].Ask(network, w.source(network, v6, from), target, answerLimit)), from+" to "+network+" "+target
 					if had, ok := answers[who]; ok && had != answer {
 						t.Errorf("%s: %q, and before %q", who, answer, had)
 					}

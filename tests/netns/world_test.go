@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"kedge/tests/netns/space"
@@ -39,6 +40,8 @@ type world struct {
 	log   *slog.Logger
 	names map[string][2]netip.Addr
 	in    map[string]*space.Space // where a name's clients and servers are
+
+	conversations atomic.Uint32 // of UDP
 }
 
 func newWorld(t *testing.T, b backend) *world {
