@@ -26,12 +26,12 @@ type subject struct {
 	started time.Time
 }
 
-// measureKedge makes a host, starts kedge on an empty disk, lets it idle, and starts it again.
+// measureKedge makes two hosts, starts kedge on an empty disk, lets it idle, joins the other host, and starts the server again.
 func measureKedge(ctx context.Context, o options) (s sample, err error) {
 	if o.kedge, err = filepath.Abs(o.kedge); err != nil {
 		return nil, fmt.Errorf("find executable: %w", err)
 	}
-	lab, err := host.New(1)
+	lab, err := host.New(2)
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +56,9 @@ func measureKedge(ctx context.Context, o options) (s sample, err error) {
 	}
 	if err := idle(ctx, s, k.server.Pid(), o.idle); err != nil {
 		return nil, err
+	}
+	if err := k.measureAgent(ctx, s, lab.Hosts[1]); err != nil {
+		return nil, fmt.Errorf("measure agent: %w", err)
 	}
 	if err := k.stop(ctx); err != nil {
 		return nil, err

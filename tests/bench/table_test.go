@@ -15,7 +15,7 @@ func TestReport(t *testing.T) {
 	}
 	ours, theirs := samples{}, samples{}
 	for _, v := range []float64{9, 2, 3} {
-		ours.add(sample{nodeReady: v, resident: 100 * v})
+		ours.add(sample{nodeReady: v, resident: 100 * v, agentResident: 10 * v})
 		theirs.add(sample{nodeReady: 2 * v})
 	}
 	var out strings.Builder
@@ -26,6 +26,7 @@ func TestReport(t *testing.T) {
 		"medians of 3 rounds, idle over 1m0s.",
 		"| cold start to node Ready, s | 3.00 | 6.00 | 0.50 | ≤ 0.80 |",
 		"| resident memory, idle, MB | 300 | – | – | ≤ 0.45 |",
+		"| agent: resident memory, idle, MB | 30.00 | – | – | ≤ 120 MB |",
 		"| executable, MB | 3 | | | |",
 		"cold start to node Ready, s: 9.00 2.00 3.00;",
 	} {
