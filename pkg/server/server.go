@@ -110,7 +110,7 @@ func (s *server) workloads() lifecycle.Component {
 	if s.cfg.DisableAgent {
 		return lifecycle.Parallel("no node")
 	}
-	return s.node.Workloads()
+	return lifecycle.Sequence("node of a server", s.node.Workloads(), lifecycle.Step("role", s.markNode))
 }
 
 // preflight examines the machine and prepares it, before anything is written to the data directory.

@@ -71,6 +71,9 @@ func testLabels(t *testing.T, nodes []*node) {
 	if err := nodes[0].mustClient(t).get(t.Context(), "/api/v1/nodes/host6", &n); err != nil {
 		t.Fatal(err)
 	}
+	if role := nodes[0].kubectl(t, "get", "node", "host1", "--no-headers"); !strings.Contains(role, "control-plane") {
+		t.Errorf("the server's node is shown as %q", role)
+	}
 	if n.Labels["shop"] != "17" || n.Labels["node.kubernetes.io/size"] != "small" {
 		t.Errorf("labels %v", n.Labels)
 	}

@@ -20,8 +20,8 @@ const (
 	defaultLease = 40 * time.Second
 	// startTime is how long a machine that got a name has to become a node.
 	startTime = time.Minute
-	// serverLabel is on the nodes of servers.
-	serverLabel = "node-role.kubernetes.io/control-plane"
+	// ServerLabel is on the nodes of servers.
+	ServerLabel = "node-role.kubernetes.io/control-plane"
 )
 
 // watched is what was seen of the node whose name a request wants.
@@ -77,7 +77,7 @@ func (a *approver) nodeOf(ctx context.Context, request, name string) (*nodeState
 		seen = &watched{began: time.Now(), lease: content}
 		a.watched[request] = seen
 	}
-	_, isServer := node.Labels[serverLabel]
+	_, isServer := node.Labels[ServerLabel]
 	out := &nodeState{server: isServer, silent: !reports(node), heard: content != seen.lease, watched: time.Since(seen.began), lease: defaultLease}
 	if s := lease.Spec.LeaseDurationSeconds; s != nil {
 		out.lease = time.Duration(*s) * time.Second
