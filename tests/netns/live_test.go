@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,7 +34,10 @@ type live struct {
 func runProxy(t *testing.T, w *world) *live {
 	t.Helper()
 	l := &live{world: w, server: api.NewServer()}
-	l.server.Put(&v1.Node{ObjectMeta: metav1.ObjectMeta{Name: nodeName, Labels: map[string]string{v1.LabelTopologyZone: zone}}})
+	l.server.Put(&v1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: nodeName, Labels: map[string]string{v1.LabelTopologyZone: zone}},
+		Spec:       v1.NodeSpec{PodCIDRs: strings.Fields(nearCIDRs)},
+	})
 	url, stop, err := l.server.Listen()
 	check(t, err)
 	t.Cleanup(stop)
@@ -48,7 +52,7 @@ func (l *live) start(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	factory := informers.NewSharedInformerFactory(l.client, 0)
 	asNode := l.asNode()
-	asNode.NodePortAddresses = nil
+	asNode.NodePortAddresses, asNode.PodCIDRs = nil, nil // the proxy finds them
 	p := must(proxy.New(proxy.Options{
 		Node: asNode, Services: factory.Core().V1().Services().Informer(), Slices: factory.Discovery().V1().EndpointSlices().Informer(),
 		Nodes: factory.Core().V1().Nodes().Informer(), Open: func() (state.Backend, error) { return l.open(l.log) },
