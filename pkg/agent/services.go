@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/component-base/metrics"
 	"k8s.io/component-base/metrics/legacyregistry"
 
@@ -37,7 +39,8 @@ func (a *Agent) services() lifecycle.Component {
 		a.Recorder.SetProxy(mode, reason)
 		log.Info("service addresses are served", "with", mode, "reason", reason)
 		if mode == proxyNone {
-			return lifecycle.Step("", func(context.Context) error { return cleanProxies(mode) }).Run(ctx, ready)
+			ready()
+			return cleanUntilDone(ctx, log)
 		}
 		p, err := a.proxy(mode, log)
 		if err != nil {
@@ -101,6 +104,20 @@ func (a *Agent) ownAddresses() []netip.Addr {
 		return nil
 	}
 	return a.Config.ClusterDNS
+}
+
+// cleanUntilDone takes away what proxies have left, and waits for the end of ctx.
+func cleanUntilDone(ctx context.Context, log *slog.Logger) error {
+	backoff := wait.Backoff{Duration: time.Second, Factor: 2, Steps: 6, Cap: time.Minute}
+	_ = backoff.DelayFunc().Until(ctx, true, false, func(context.Context) (bool, error) { // ends when ctx does
+		err := cleanProxies(proxyNone)
+		if err != nil {
+			log.Warn("the kernel still serves services as a former start left them: trying again", "error", err)
+		}
+		return err == nil, nil
+	})
+	<-ctx.Done()
+	return nil
 }
 
 // cleanProxies takes away what proxies of other modes have left in the kernel.
