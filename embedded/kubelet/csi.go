@@ -3,6 +3,7 @@ package kubelet
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 
 	"k8s.io/kubernetes/pkg/volume"
@@ -13,7 +14,7 @@ import (
 // of the same process take over when they are built: they know no node, and no driver could register from then on. Reclaim
 // gives it back.
 type CSI struct {
-	host atomic.Pointer[hostOnly] // nil before the kubelet initializes its plug-ins
+	host atomic.Pointer[volume.VolumeHost] // nil before the kubelet initializes its plug-ins
 }
 
 // Reclaim sets the package state again. It does nothing before the kubelet has set it.
@@ -22,11 +23,13 @@ func (c *CSI) Reclaim() error {
 	if host == nil {
 		return nil
 	}
+	kubelet, ok := (*host).(volume.KubeletVolumeHost)
 	plugins := csi.ProbeVolumePlugins()
-	if len(plugins) == 0 {
-		return errors.New("initialize CSI again: upstream has no such plug-in any more")
+	if !ok || len(plugins) != 1 {
+		return fmt.Errorf("initialize CSI again: found %d plug-ins, and a host of type %T", len(plugins), *host)
 	}
-	if err := plugins[0].Init(host); err != nil {
+	// Another plug-in than the kubelet's own, which is in use.
+	if err := plugins[0].Init(&reclaimer{VolumeHost: *host, KubeletVolumeHost: kubelet, csi: c}); err != nil {
 		return fmt.Errorf("initialize CSI again: %w", err)
 	}
 	return nil
@@ -37,9 +40,31 @@ func (c *CSI) watch(plugins []volume.VolumePlugin) []volume.VolumePlugin {
 	return append([]volume.VolumePlugin{&observer{csi: c}}, plugins...)
 }
 
-// hostOnly hides that a host is a kubelet's: a plug-in that is initialized with that reports the node as not ready until it has
-// spoken to the API server, and ends the process when it cannot. All that has happened before.
-type hostOnly struct{ volume.VolumeHost }
+// reclaimerPatience is how many errors a plug-in may report before it is stopped; with two more it would end the process.
+const reclaimerPatience = 5
+
+// reclaimer is the kubelet's host for another initialization. The plug-in reports what hinders it, the first time before it has tried, and
+// the kubelet would take the node for not ready.
+type reclaimer struct {
+	volume.VolumeHost
+	volume.KubeletVolumeHost
+	csi    *CSI
+	errors atomic.Int32
+}
+
+var (
+	_ volume.VolumeHost        = (*reclaimer)(nil)
+	_ volume.KubeletVolumeHost = (*reclaimer)(nil)
+)
+
+// SetKubeletError begins anew when the plug-in is about to give up. It is called from the plug-in's own goroutine then.
+func (r *reclaimer) SetKubeletError(err error) {
+	if err == nil || r.errors.Add(1) <= reclaimerPatience {
+		return
+	}
+	go func() { _ = r.csi.Reclaim() }() // has succeeded so far before
+	runtime.Goexit()
+}
 
 // observer is a volume plug-in that supports no volume.
 type observer struct {
@@ -49,7 +74,10 @@ type observer struct {
 
 // Init is told which host the plug-ins get.
 func (o *observer) Init(host volume.VolumeHost) error {
-	o.csi.host.Store(&hostOnly{host})
+	if host == nil {
+		return errors.New("initialize without a host")
+	}
+	o.csi.host.Store(&host)
 	return nil
 }
 

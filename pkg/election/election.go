@@ -16,7 +16,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 
@@ -28,16 +27,19 @@ const (
 	leaseDuration = 15 * time.Second
 	renewDeadline = 10 * time.Second
 	retryPeriod   = 2 * time.Second
+
+	// RequestTimeout of the client leaves time for a second try before the lease is lost.
+	RequestTimeout = renewDeadline / 2
 )
 
 // Options of an election. All fields are required.
 type Options struct {
-	Lease      string          // name of the Lease in kube-system
-	Identity   string          // of this server, unique among them
-	Kubeconfig string          // who may write the Lease
-	Many       <-chan struct{} // closed once there may be other servers
-	Held       func()          // called when this server reckons with others: before it, the component runs without a lease
-	Log        *slog.Logger
+	Lease    string               // name of the Lease in kube-system
+	Identity string               // of this server, unique among them
+	Client   kubernetes.Interface // may write the Lease; bounds its requests to RequestTimeout
+	Many     <-chan struct{}      // closed once there may be other servers
+	Held     func()               // called when this server reckons with others: before it, the component runs without a lease
+	Log      *slog.Logger
 }
 
 // New returns a component that runs what build returns while this server leads. It is ready when that is, or when another server leads.
@@ -150,20 +152,11 @@ func (e *election) term(ctx context.Context, w *work) error {
 // afresh may stand by while another server leads.
 func (e *election) compete(ctx context.Context, afresh bool) (won, lost chan struct{}, release func(), err error) {
 	won, lost = make(chan struct{}), make(chan struct{})
-	cfg, err := clientcmd.BuildConfigFromFlags("", e.Kubeconfig)
-	if err != nil {
-		return nil, nil, nil, fmt.Errorf("load credentials for the lease: %w", err)
-	}
-	cfg.Timeout = renewDeadline / 2
-	client, err := kubernetes.NewForConfig(cfg)
-	if err != nil {
-		return nil, nil, nil, fmt.Errorf("create client: %w", err)
-	}
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Name: e.Lease, ReleaseOnCancel: true,
 		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
 		Lock: &resourcelock.LeaseLock{
-			LeaseMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: e.Lease}, Client: client.CoordinationV1(),
+			LeaseMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: e.Lease}, Client: e.Client.CoordinationV1(),
 			LockConfig: resourcelock.ResourceLockConfig{Identity: e.Identity},
 		},
 		Callbacks: leaderelection.LeaderCallbacks{

@@ -27,8 +27,17 @@ const leaseName = "kedge-controllers"
 // controllers run on one server at a time. One lease for all is one write every two seconds, and not two.
 func (s *server) controllers() lifecycle.Component {
 	return lifecycle.Deferred("leader election", func() (lifecycle.Component, error) {
+		cfg, err := clientcmd.BuildConfigFromFlags("", s.certificates.KubeconfigFile(pki.ControllerManager))
+		if err != nil {
+			return nil, fmt.Errorf("load credentials for the lease: %w", err)
+		}
+		cfg.Timeout = election.RequestTimeout
+		client, err := kubernetes.NewForConfig(cfg)
+		if err != nil {
+			return nil, fmt.Errorf("create client: %w", err)
+		}
 		return election.New(election.Options{
-			Lease: leaseName, Identity: s.cfg.NodeName, Kubeconfig: s.certificates.KubeconfigFile(pki.ControllerManager),
+			Lease: leaseName, Identity: s.cfg.NodeName, Client: client,
 			Many: s.state.Many(), Held: s.state.Open, Log: s.log,
 		}, func() lifecycle.Component {
 			return lifecycle.Parallel("controllers", s.scheduler(), s.controllerManager(), s.prune())

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"kedge/tests/host"
 )
 
@@ -16,39 +18,18 @@ import (
 type trio struct {
 	nodes []*node
 	check *checker
+	webs  map[string]string // the address of a pod on each node
 }
 
-// newServers makes hosts with kedge and starts nothing.
-func newServers(t *testing.T, count int) []*node {
-	t.Helper()
-	bin := executable(t)
-	lab := host.NewLab(t, count)
-	var all []*node
-	for _, h := range lab.Hosts {
-		n := &node{Host: h, lab: lab, bin: bin}
-		n.install(t)
-		n.putImage(t)
-		all = append(all, n)
-	}
-	t.Cleanup(func() {
-		for _, n := range all {
-			if t.Failed() {
-				t.Logf("end of the log of kedge on %s:\n%s", n.Name, lastLines(n.log(t), 40))
-			}
-		}
-	})
-	return all
-}
-
-// serverToken makes a token with which a server joins.
-func (n *node) serverToken(t testing.TB) string {
-	t.Helper()
-	r := n.kedge(t, "token", "create", "--role", "server", "--ttl", "1h")
-	if err := r.Check(); err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(r.Stdout)
-}
+// webSet is a pod on each node.
+const webSet = `
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template: {metadata: {labels: {app: web}}, spec: {terminationGracePeriodSeconds: 1, containers: [{name: main, image: kedge.local/test:1, command: [probe, serve]}]}}
+`
 
 // members asks a server who its members are.
 func (n *node) members(t testing.TB) (map[string]string, error) {
@@ -113,11 +94,11 @@ func (c *trio) others(but *node) (all []*node) {
 
 // TestServers: a cluster of three servers goes through everything that may happen to one of them, while somebody writes.
 func TestServers(t *testing.T) {
-	c := &trio{nodes: newServers(t, 3)}
+	c := &trio{nodes: newNodes(t, 3)}
 	first := c.nodes[0]
 	first.start(t)
 	first.waitReady(t)
-	join := []string{"--server", first.url(), "--token", first.serverToken(t)}
+	join := []string{"--server", first.url(), "--token", first.token(t, "--role", "server")}
 	for _, n := range c.nodes[1:] {
 		n.start(t, join...)
 	}
@@ -132,12 +113,14 @@ func TestServers(t *testing.T) {
 	}{
 		{"joined", testJoined},
 		{"rolling restart", testRollingRestart},
+		{"CSI after an election", testElectedCSI},
 		{"kill -9 of the leader", testLeaderKilled},
 		{"power cut of the first", testPowerLost},
 		{"cable of the leader", testCableLost},
 		{"disk of the first", testDiskLost},
 		{"deleted node", testNodeDeleted},
 		{"lost quorum", testQuorumLost},
+		{"lost lease", testLeaseLost},
 	} {
 		if !t.Run(s.name, func(t *testing.T) { s.test(t, c) }) {
 			t.FailNow() // the cluster is not in the state that the next one expects
@@ -146,6 +129,9 @@ func TestServers(t *testing.T) {
 }
 
 func testJoined(t *testing.T, c *trio) {
+	c.nodes[0].apply(t, "default", webSet)
+	c.findWebs(t)
+	c.serve(t, c.nodes...)
 	for _, n := range c.nodes {
 		got := n.kubectl(t, "get", "nodes", "-o", "name")
 		if got != "node/host1\nnode/host2\nnode/host3" {
@@ -181,11 +167,63 @@ func testRollingRestart(t *testing.T, c *trio) {
 	}
 }
 
-// interrupted expects that writes go on within five seconds after something happened.
-func (c *trio) interrupted(t *testing.T, what func()) {
+// testElectedCSI registers a driver on the server that runs the controllers, which has built them later than its kubelet started.
+func testElectedCSI(t *testing.T, c *trio) {
+	var holder string
+	host.Eventually(t, startLimit, "controllers led", func() error {
+		holder = c.nodes[0].kubectl(t, "get", "lease", "-n", "kube-system", "kedge-controllers", "-o", "jsonpath={.spec.holderIdentity}")
+		if c.named(holder) == nil {
+			return fmt.Errorf("holder %q", holder)
+		}
+		return nil
+	})
+	n := c.named(holder)
+	n.waitLog(t, startLimit, "this server leads")
+	testCSI(t, n)
+}
+
+// findWebs waits until the pods of all nodes are ready. They have other addresses after a power cut.
+func (c *trio) findWebs(t *testing.T) {
 	t.Helper()
+	c.webs = map[string]string{}
+	host.Eventually(t, startLimit, "a pod on each node", func() error {
+		var pods corev1.PodList
+		if err := c.nodes[1].mustClient(t).get(t.Context(), "/api/v1/namespaces/default/pods?labelSelector=app%3Dweb", &pods); err != nil {
+			return err
+		}
+		for _, p := range pods.Items {
+			if err := podReady(&p); err != nil {
+				return fmt.Errorf("%s on %s: %w", p.Name, p.Spec.NodeName, err)
+			}
+			if _, err := dialFrom(t.Context(), c.named(p.Spec.NodeName).Dial, "tcp", p.Status.PodIP+":8080", "hostname"); err != nil {
+				return fmt.Errorf("%s on %s: %w", p.Name, p.Spec.NodeName, err) // ready before a power cut
+			}
+			c.webs[p.Spec.NodeName] = p.Status.PodIP
+		}
+		if len(c.webs) != len(c.nodes) {
+			return fmt.Errorf("pods on %v", c.webs)
+		}
+		return nil
+	})
+}
+
+// serve expects that the pods of nodes answer.
+func (c *trio) serve(t *testing.T, nodes ...*node) {
+	t.Helper()
+	for _, n := range nodes {
+		if got, err := dialFrom(t.Context(), n.Dial, "tcp", c.webs[n.Name]+":8080", "hostname"); err != nil || !strings.HasPrefix(got, "web-") {
+			t.Errorf("the pod of %s answers %q, %v", n.Name, got, err)
+		}
+	}
+}
+
+// interrupted expects that writes go on within five seconds after something happened to a server, and that workloads go on.
+func (c *trio) interrupted(t *testing.T, victim *node, what func()) {
+	t.Helper()
+	c.findWebs(t)
 	c.check.watch()
 	what()
+	c.serve(t, c.others(victim)...)
 	c.check.advance(t, 5)
 	if gap, _ := c.check.seen(); gap > 5*time.Second {
 		t.Errorf("no write for %s", gap)
@@ -196,7 +234,8 @@ func (c *trio) interrupted(t *testing.T, what func()) {
 
 func testLeaderKilled(t *testing.T, c *trio) {
 	leader := c.settled(t, c.nodes[0], "host1", "host2", "host3")
-	c.interrupted(t, func() { leader.crash(t) })
+	c.interrupted(t, leader, func() { leader.crash(t) })
+	c.serve(t, leader)
 	leader.start(t)
 	leader.waitReady(t)
 }
@@ -204,7 +243,7 @@ func testLeaderKilled(t *testing.T, c *trio) {
 func testPowerLost(t *testing.T, c *trio) {
 	first := c.nodes[0]
 	c.settled(t, c.nodes[1], "host1", "host2", "host3")
-	c.interrupted(t, func() {
+	c.interrupted(t, first, func() {
 		if err := first.Kill(); err != nil {
 			t.Fatal(err)
 		}
@@ -224,7 +263,7 @@ func (c *trio) bootAgain(t *testing.T, n *node) {
 
 func testCableLost(t *testing.T, c *trio) {
 	leader := c.settled(t, c.nodes[0], "host1", "host2", "host3")
-	c.interrupted(t, func() {
+	c.interrupted(t, leader, func() {
 		if err := leader.Cut(); err != nil {
 			t.Fatal(err)
 		}
@@ -247,7 +286,7 @@ func testDiskLost(t *testing.T, c *trio) {
 	}
 	c.bootAgain(t, first)
 	first.putImage(t)
-	first.start(t, "--server", second.url(), "--token", second.serverToken(t))
+	first.start(t, "--server", second.url(), "--token", second.token(t, "--role", "server"))
 	first.waitReady(t)
 	c.settled(t, first, "host1", "host2", "host3")
 }
@@ -300,4 +339,25 @@ func testQuorumLost(t *testing.T, c *trio) {
 	first.waitReady(t)
 	c.settled(t, first, "host1")
 	c.check.verify(t, first)
+}
+
+// testLeaseLost: controllers that lose their lease stop, and are started again in the same process.
+func testLeaseLost(t *testing.T, c *trio) {
+	n := c.nodes[0]
+	started := strings.Count(n.log(t), "kedge server starts")
+	n.kubectl(t, "patch", "lease", "-n", "kube-system", "kedge-controllers", "--type=merge", "-p",
+		`{"spec": {"holderIdentity": "thief", "leaseDurationSeconds": 11, "renewTime": "`+time.Now().UTC().Format("2006-01-02T15:04:05.000000Z")+`"}}`)
+	n.waitLog(t, time.Minute, "the lease was lost")
+	n.waitLog(t, time.Minute, "(?s)the lease was lost.*this server leads")
+	n.kubectl(t, "create", "namespace", "again")
+	host.Eventually(t, startLimit, "the controllers work again", func() error {
+		return n.mustClient(t).get(t.Context(), "/api/v1/namespaces/again/serviceaccounts/default", nil)
+	})
+	n.runOnce(t, "again", "scheduled", "true")
+	if now := strings.Count(n.log(t), "kedge server starts"); now != started {
+		t.Errorf("the server was started %d times meanwhile", now-started)
+	}
+	if err := n.alive(); err != nil {
+		t.Error(err)
+	}
 }
