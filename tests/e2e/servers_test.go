@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	"kedge/tests/host"
@@ -169,17 +171,26 @@ func testRollingRestart(t *testing.T, c *trio) {
 
 // testElectedCSI registers a driver on the server that runs the controllers, which has built them later than its kubelet started.
 func testElectedCSI(t *testing.T, c *trio) {
-	var holder string
-	host.Eventually(t, startLimit, "controllers led", func() error {
-		holder = c.nodes[0].kubectl(t, "get", "lease", "-n", "kube-system", "kedge-controllers", "-o", "jsonpath={.spec.holderIdentity}")
-		if c.named(holder) == nil {
-			return fmt.Errorf("holder %q", holder)
-		}
-		return nil
-	})
-	n := c.named(holder)
+	n := c.leads(t, "host1", "host2", "host3")
 	n.waitLog(t, startLimit, "this server leads")
 	testCSI(t, n)
+}
+
+// leads waits until one of the named servers holds the controllers' lease.
+func (c *trio) leads(t *testing.T, names ...string) (n *node) {
+	t.Helper()
+	host.Eventually(t, startLimit, "controllers led", func() error {
+		var l coordinationv1.Lease
+		if err := c.nodes[0].mustClient(t).get(t.Context(), "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/kedge-controllers", &l); err != nil {
+			return err
+		}
+		if l.Spec.HolderIdentity == nil || !slices.Contains(names, *l.Spec.HolderIdentity) || time.Since(l.Spec.RenewTime.Time) > 5*time.Second {
+			return fmt.Errorf("lease %+v", l.Spec)
+		}
+		n = c.named(*l.Spec.HolderIdentity)
+		return nil
+	})
+	return n
 }
 
 // findWebs waits until the pods of all nodes are ready. They have other addresses after a power cut.
@@ -343,7 +354,7 @@ func testQuorumLost(t *testing.T, c *trio) {
 
 // testLeaseLost: controllers that lose their lease stop, and are started again in the same process.
 func testLeaseLost(t *testing.T, c *trio) {
-	n := c.nodes[0]
+	n := c.leads(t, "host1")
 	started := strings.Count(n.log(t), "kedge server starts")
 	n.kubectl(t, "patch", "lease", "-n", "kube-system", "kedge-controllers", "--type=merge", "-p",
 		`{"spec": {"holderIdentity": "thief", "leaseDurationSeconds": 11, "renewTime": "`+time.Now().UTC().Format("2006-01-02T15:04:05.000000Z")+`"}}`)
