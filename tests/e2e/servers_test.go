@@ -33,6 +33,12 @@ spec:
   template: {metadata: {labels: {app: web}}, spec: {terminationGracePeriodSeconds: 1, containers: [{name: main, image: kedge.local/test:1, command: [probe, serve]}]}}
 `
 
+// serverToken makes a token with which a server joins.
+func (n *node) serverToken(t testing.TB) string {
+	t.Helper()
+	return n.token(t, "--role", "server")
+}
+
 // members asks a server who its members are.
 func (n *node) members(t testing.TB) (map[string]string, error) {
 	t.Helper()
@@ -100,7 +106,7 @@ func TestServers(t *testing.T) {
 	first := c.nodes[0]
 	first.start(t)
 	first.waitReady(t)
-	join := []string{"--server", first.url(), "--token", first.token(t, "--role", "server")}
+	join := []string{"--server", first.url(), "--token", first.serverToken(t)}
 	for _, n := range c.nodes[1:] {
 		n.start(t, join...)
 	}
@@ -297,7 +303,7 @@ func testDiskLost(t *testing.T, c *trio) {
 	}
 	c.bootAgain(t, first)
 	first.putImage(t)
-	first.start(t, "--server", second.url(), "--token", second.token(t, "--role", "server"))
+	first.start(t, "--server", second.url(), "--token", second.serverToken(t))
 	first.waitReady(t)
 	c.settled(t, first, "host1", "host2", "host3")
 }
