@@ -95,6 +95,10 @@ func (r *role) parts() lifecycle.Component {
 
 // preflight examines the machine and prepares it, before anything is written to the data directory.
 func (r *role) preflight(ctx context.Context) error {
+	if _, err := os.Stat(r.cfg.Layout.ServerTLS()); err == nil {
+		return fmt.Errorf("look for a server: %s holds a server's authorities, so this machine is a server: start kedge server, "+
+			"or take the machine out of its cluster with kedge reset first", r.cfg.Layout.ServerTLS())
+	}
 	if _, err := registries.Load(r.cfg.RegistriesFile); err != nil {
 		return err
 	}

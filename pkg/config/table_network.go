@@ -51,8 +51,8 @@ func componentOptions() []Option {
 	server, both := []Role{RoleServer}, []Role{RoleServer, RoleAgent}
 	return []Option{
 		{
-			Name: "disable", Meta: "NAME", Roles: server, OneOf: Parts(),
-			Help:  "part of kedge that is not started",
+			Name: "disable", Meta: "NAME", Roles: both, OneOf: Parts(),
+			Help:  "part of kedge that is not started; give it on all machines",
 			field: func(c *Config) any { return &c.Disable },
 		},
 		{

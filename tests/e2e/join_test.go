@@ -52,6 +52,7 @@ func TestJoin(t *testing.T) {
 		{"rights of a token", testTokenRights},
 		{"requests for others", testRequests},
 		{"second start", testSecondStart},
+		{"an agent on a server", testOnServer},
 		{"reinstalled", func(t *testing.T, nodes []*node) { testReinstalled(t, nodes[0], nodes[2], before) }},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, nodes) })
@@ -215,6 +216,18 @@ func testSecondStart(t *testing.T, nodes []*node) {
 	if err != nil || string(before) != string(after) {
 		t.Errorf("the certificate is another, error %v", err)
 	}
+}
+
+// testOnServer starts an agent on a machine that was a server.
+func testOnServer(t *testing.T, nodes []*node) {
+	n := nodes[5]
+	n.terminate(t)
+	dir := n.Path(dataDir + "/server/tls")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	code, said := n.failing(t, host.Spec{Args: []string{"agent", "--server", nodes[0].url()}})
+	expectError(t, code, said, 1, "this machine is a server", "kedge reset")
 }
 
 // reinstall cuts the power of a machine, empties its disk and joins it under the name it had. It returns the Node as it was

@@ -164,7 +164,27 @@ func TestPass(t *testing.T) {
 	template := subject("shop")
 	template.DNSNames, template.IPAddresses = []string{"shop"}, []net.IP{net.IPv4(192, 0, 2, 7)}
 	add(signing(t, "third", servingSigner, []string{"system:node:shop", "system:nodes"}, template, certificatesv1.UsageServerAuth))
-	pass("third", "Denied: the address 192.0.2.7 is the node edge's, which lives; give this machine another --node-ip", false)
+	pass("third", "Denied: the address 192.0.2.7 is the node edge's; give this machine another --node-ip", false)
+	silent := corev1.NodeStatus{
+		Addresses:  []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.8"}},
+		Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionUnknown}},
+	}
+	old := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "old"}, Status: silent}
+	server := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "server", Labels: map[string]string{ServerLabel: "true"}}, Status: silent}
+	template.IPAddresses = []net.IP{net.IPv4(192, 0, 2, 8)}
+	for _, c := range []struct {
+		request, want string
+		node          *corev1.Node
+	}{
+		{"fourth", "Approved: the node asks for its own name and addresses", old},
+		{"fifth", "Denied: the address 192.0.2.8 is the node server's; give this machine another --node-ip", server},
+	} {
+		if _, err := client.CoreV1().Nodes().Create(t.Context(), c.node, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		add(signing(t, c.request, servingSigner, []string{"system:node:shop", "system:nodes"}, template, certificatesv1.UsageServerAuth))
+		pass(c.request, c.want, false)
+	}
 	if len(a.watched) > 0 {
 		t.Errorf("still watched: %v", a.watched)
 	}

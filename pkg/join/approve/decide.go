@@ -104,7 +104,7 @@ func decideServing(r request, w world) (verdict, string) {
 		}
 	}
 	if w.owner.name != "" {
-		return refuse, fmt.Sprintf("the address %s is the node %s's, which lives; give this machine another --node-ip", w.owner.address, w.owner.name)
+		return refuse, fmt.Sprintf("the address %s is the node %s's; give this machine another --node-ip", w.owner.address, w.owner.name)
 	}
 	return allow, "the node asks for its own name and addresses"
 }

@@ -67,7 +67,7 @@ func TestDecide(t *testing.T) {
 		{"service's address", serve(own, "10.43.7.7"), world{}, refuse, "the address 10.43.7.7 is one of services or pods; give this machine another --node-ip"},
 		{"loopback", serve(own, "127.0.0.1"), world{}, refuse, "the address 127.0.0.1 is not the address of a machine; give this machine another --node-ip"},
 		{"another's address", serve(own, "192.0.2.8"), world{owner: owner{"shop", addresses("192.0.2.8")[0]}}, refuse,
-			"the address 192.0.2.8 is the node shop's, which lives; give this machine another --node-ip"},
+			"the address 192.0.2.8 is the node shop's; give this machine another --node-ip"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.w.reserved = reserved

@@ -99,14 +99,15 @@ func reports(node *corev1.Node) bool {
 	})
 }
 
-// ownerOf returns the other node that reports and has one of the addresses.
+// ownerOf returns the other node that reports and has one of the addresses. Those of servers stay theirs while they are silent.
 func (a *approver) ownerOf(ctx context.Context, wanted request) (owner, error) {
 	nodes, err := a.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return owner{}, fmt.Errorf("list nodes: %w", err)
 	}
 	for _, n := range nodes.Items {
-		if n.Name == wanted.node || !reports(&n) {
+		_, isServer := n.Labels[ServerLabel]
+		if n.Name == wanted.node || !reports(&n) && !isServer {
 			continue
 		}
 		for _, address := range n.Status.Addresses {
