@@ -20,6 +20,7 @@ const (
 	chainInput      = rulePrefix + "input"
 	chainArrive     = rulePrefix + "arrive"
 	chainAdmit      = rulePrefix + "admit"
+	chainPods       = rulePrefix + "pods"
 	setPeersV4      = rulePrefix + "peers4"
 	setPeersV6      = rulePrefix + "peers6"
 
@@ -33,6 +34,7 @@ const (
 type firewall struct {
 	conn  *nftables.Conn
 	log   *slog.Logger
+	own   []netip.Addr        // this node's addresses
 	open  bool                // the rules are there
 	shut  bool                // the rules are not there, for sure
 	peers map[netip.Addr]bool // in the kernel's sets
@@ -48,7 +50,7 @@ func (f *firewall) apply(peers map[netip.Addr]bool, keep bool) error {
 		f.log.Warn("nftables table is not as it was left: writing it anew", "table", nft.Table().Name, "error", err)
 	}
 	f.open = false
-	if err := rules(peers).Apply(f.conn); err != nil {
+	if err := rules(f.own, peers).Apply(f.conn); err != nil {
 		return err
 	}
 	f.open, f.shut, f.peers = true, false, maps.Clone(peers)
@@ -107,24 +109,29 @@ func elements(peers map[netip.Addr]bool, s nft.AddressSet) []nftables.SetElement
 	return all
 }
 
-// rules looks at VXLAN packets in chains of their own, so that other packets are compared with a port and no more.
-func rules(peers map[netip.Addr]bool) nft.Plan {
+// rules looks at VXLAN packets in chains of their own, so that other packets are compared with a port and no more. What peers send
+// to this node passes few of them.
+func rules(own []netip.Addr, peers map[netip.Addr]bool) nft.Plan {
 	plan := nft.Plan{Prefix: rulePrefix}
-	var arrive, output, admit []nft.Rule
-	admit = append(admit, nft.Join(nft.From(podLinks), nft.Drop()))
+	fromPods := nft.From(podLinks)
+	arrive := []nft.Rule{nft.Join(fromPods, nft.Jump(chainPods)), nft.Join(fromPods, nft.Return())}
+	admit := []nft.Rule{nft.Join(fromPods, nft.Drop())}
+	var output, pods []nft.Rule
 	for _, s := range sets() {
 		plan.Sets = append(plan.Sets, nft.Set{Set: s.Set(), Elements: elements(peers, s)})
-		arrive = append(arrive, nft.Join(nft.From(podLinks), s.To(), nft.Drop()))
+		pods = append(pods, nft.Join(s.To(), nft.Drop()))
 		output = append(output, nft.Join(vxlanPackets(), s.To(), nft.Untracked()))
 		admit = append(admit, nft.Join(s.From(), nft.Return()))
-	}
-	arrive = append(arrive, nft.Join(nft.From(podLinks), nft.Return()))
-	for _, s := range sets() {
-		arrive = append(arrive, nft.Join(nft.ToLocal(), s.From(), nft.Untracked()))
+		for _, a := range own {
+			if a.Is6() == s.V6 {
+				arrive = append(arrive, nft.Join(nft.Destination(nft.Single(a)), s.From(), nft.Untracked(), nft.Return()))
+			}
+		}
 	}
 	admit = append(admit, nft.Drop())
 	filter := nftables.ChainTypeFilter
 	plan.Chains = []nft.Chain{
+		{Chain: nft.Regular(chainPods), Rules: pods},
 		{Chain: nft.Regular(chainArrive), Rules: arrive},
 		{Chain: nft.Regular(chainAdmit), Rules: admit},
 		{

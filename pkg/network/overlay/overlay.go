@@ -70,7 +70,7 @@ func New(cfg Config, log *slog.Logger) (*Overlay, error) {
 		return nil, errors.Join(fmt.Errorf("open nftables for the overlay: %w", err), k.close(), events.file.Close())
 	}
 	return &Overlay{
-		cfg: cfg, log: log, kernel: k, events: events, fw: &firewall{conn: conn, log: log},
+		cfg: cfg, log: log, kernel: k, events: events, fw: &firewall{conn: conn, log: log, own: cfg.NodeIPs},
 		changed: make(chan struct{}, 1), nodes: map[string]Node{}, have: mirror{State: newState(0), own: cfg.NodeIPs},
 	}, nil
 }
