@@ -2,7 +2,8 @@
 // pkg/network/proxy imports it, and tests.
 //
 // Invariants: everything is in chains and sets `svc-…` of the table `inet kedge`, and in one local route for each service CIDR;
-// nothing else is touched. Sync and Update are one transaction each, so that packets see the old or the new services. What a packet
+// nothing else is touched. Sync and Update are one transaction each, so that a lookup sees the old or the new services. A packet needs
+// several lookups, between which a transaction may come: the rules expect it (dispatch, chosenRules). What a packet
 // costs depends on the number of neither services nor endpoints; packets of established connections are not looked at.
 // Needs Linux 5.9 or newer, for refusals at prerouting; tested with 6.1 and 6.18.
 //

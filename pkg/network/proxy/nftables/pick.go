@@ -84,8 +84,10 @@ func (f family) chosenChain(c class) string {
 	return name
 }
 
+// chosenRules drop the packet when its endpoint has gone since the class was looked up, one lookup ago: its sender sends it again, while
+// a connection that passed untranslated would stay so.
 func (f family) chosenRules(c class) []nft.Rule {
-	return []nft.Rule{f.chosen(f.frontOf(c, base))}
+	return []nft.Rule{f.chosen(f.frontOf(c, base)), nft.Drop()}
 }
 
 // chosen translates to the endpoint of a front whose number or token is the packet's priority.

@@ -96,25 +96,27 @@ func masqueradeRules(node state.Node) []nft.Rule {
 // podRules are for connections from pods. Only to node ports do pods of other nodes come, and only where it is known which pods are
 // this node's.
 func (f family) podRules(node state.Node) []nft.Rule {
-	rules := []nft.Rule{f.guardRule(), f.dispatch(services, false)}
 	other := goTo(prefix + "other" + familyDigit(f.v6))
 	if !slices.ContainsFunc(node.PodCIDRs, func(p netip.Prefix) bool { return p.Addr().Is6() == f.v6 }) {
-		return append(rules, f.dispatch(services, true), other)
+		return slices.Concat([]nft.Rule{f.guardRule()}, f.dispatch(services, false), f.dispatch(services, true), []nft.Rule{other})
 	}
-	return append(rules, setMark(), f.dispatch(services, true), clearMark(), other)
+	return slices.Concat(
+		[]nft.Rule{f.guardRule()}, f.dispatch(services, false),
+		[]nft.Rule{setMark()}, f.dispatch(services, true), []nft.Rule{clearMark(), other},
+	)
 }
 
 // nodeRules are for connections of the node itself. Whether they need another source is known when the endpoint is chosen.
 func (f family) nodeRules() []nft.Rule {
-	return []nft.Rule{
-		f.guardRule(), setMark(), f.dispatch(services, false), f.dispatch(services, true), clearMark(),
-		goTo(prefix + "other" + familyDigit(f.v6)),
-	}
+	return slices.Concat(
+		[]nft.Rule{f.guardRule(), setMark()}, f.dispatch(services, false), f.dispatch(services, true),
+		[]nft.Rule{clearMark(), goTo(prefix + "other" + familyDigit(f.v6))},
+	)
 }
 
 // strangerRules are for connections from outside the cluster.
 func (f family) strangerRules() []nft.Rule {
-	return append([]nft.Rule{f.guardRule(), f.dispatch(outside, false), f.dispatch(outside, true)}, f.nodeRules()[1:]...)
+	return slices.Concat([]nft.Rule{f.guardRule()}, f.dispatch(outside, false), f.dispatch(outside, true), f.nodeRules()[1:])
 }
 
 // guardRule drops what the source ranges of a service do not allow.
@@ -127,8 +129,14 @@ func (f family) guardRule() nft.Rule {
 	)
 }
 
-// dispatch sends connections for a service to the chain of its class.
-func (f family) dispatch(id setID, port bool) nft.Rule {
+// dispatch sends connections for a service to the chain of its class. It does so twice: a transaction may come between the two lookups of the
+// first rule and take the class away.
+func (f family) dispatch(id setID, port bool) []nft.Rule {
+	rule := f.dispatchRule(id, port)
+	return []nft.Rule{rule, rule}
+}
+
+func (f family) dispatchRule(id setID, port bool) nft.Rule {
 	rule := nft.Family(f.v6)
 	if port {
 		rule = nft.Join(rule, f.address(true, base), f.lookup(nodeports), f.anyFront(base))
