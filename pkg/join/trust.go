@@ -47,8 +47,7 @@ func meet(ctx context.Context, server, fingerprint string) (pki.Trust, error) {
 
 // plain drops the words that crypto/tls puts around the error of a check.
 func plain(err error) error {
-	var own *checkError
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[*checkError](err); ok {
 		return own
 	}
 	return err
