@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -34,8 +35,8 @@ type Backend struct {
 	node       state.Node
 	want       *desired
 	marks      *marks
-	schedulers map[string]bool // which ones the kernel has
-	from       sources
+	schedulers map[string]bool     // which ones the kernel has
+	here       map[netip.Addr]bool // addresses of the node's links
 	drain      drain
 	closed     bool
 }
@@ -106,7 +107,7 @@ func (b *Backend) Close() error {
 
 // shaper makes wishes for the node as it is now.
 func (b *Backend) shaper() shaper {
-	return shaper{node: b.node, scheduler: b.opts.Scheduler, usable: b.hasScheduler, mark: b.marks.id}
+	return shaper{node: b.node, here: b.here, scheduler: b.opts.Scheduler, usable: b.hasScheduler, mark: b.marks.id}
 }
 
 // probeMark is the firewall mark of a virtual server that is made for a moment, to see whether the kernel has a scheduler. No

@@ -118,6 +118,10 @@ func intoLoopback() nft.Rule {
 	}
 }
 
+func toPort(port uint16) nft.Rule {
+	return nft.Rule{entryParts(false)[2].load(valueRegister), equal(binary.BigEndian.AppendUint16(nil, port))}
+}
+
 func isProtocol(protocol uint8) nft.Rule {
 	return nft.Rule{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: valueRegister}, equal([]byte{protocol})}
 }

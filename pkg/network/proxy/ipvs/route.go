@@ -52,25 +52,30 @@ type route struct {
 // sources are the node's addresses that connections of its own to service addresses come from, by family.
 type sources map[bool]netip.Addr
 
-// sources leaves out addresses that the node does not have (yet).
-func (r *router) sources(node state.Node) (sources, error) {
-	have := map[netip.Addr]bool{}
+// addresses are those of the node's links.
+func (r *router) addresses() (map[netip.Addr]bool, error) {
 	found, err := r.handle.AddrList(nil, netlink.FAMILY_ALL)
 	if err != nil {
 		return nil, fmt.Errorf("list addresses: %w", err)
 	}
+	here := map[netip.Addr]bool{}
 	for _, a := range found {
 		if addr, ok := netip.AddrFromSlice(a.IP); ok {
-			have[addr.Unmap()] = true
+			here[addr.Unmap()] = true
 		}
 	}
+	return here, nil
+}
+
+// sourcesOf leaves out addresses that the node does not have (yet).
+func sourcesOf(node state.Node, here map[netip.Addr]bool) sources {
 	from := sources{}
 	for _, a := range node.Addresses {
-		if have[a] {
+		if here[a] {
 			from[a.Is6()] = a
 		}
 	}
-	return from, nil
+	return from
 }
 
 // wantedRoutes are all routes, with those of the routed addresses.

@@ -2,6 +2,7 @@ package ipvs
 
 import (
 	"encoding/binary"
+	"net/netip"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -16,6 +17,7 @@ const (
 	prefix           = "svc-ipvs-"
 	chainPrerouting  = prefix + "prerouting"
 	chainOutput      = prefix + "output"
+	chainEnd         = prefix + "end"
 	chainPostrouting = prefix + "postrouting"
 	chainNew         = prefix + "new"
 	chainRoute       = prefix + "route"
@@ -46,6 +48,7 @@ func chains(node state.Node) []nft.Chain {
 		nft.Chain{Chain: nft.Base(chainPrerouting, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, mangle), Rules: preroutingRules()},
 		nft.Chain{Chain: nft.Base(chainOutput, nftables.ChainTypeFilter, nftables.ChainHookOutput, mangle),
 			Rules: []nft.Rule{nft.Join(connState(ctNew), nft.Jump(chainNew))}},
+		nft.Chain{Chain: nft.Base(chainEnd, nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityRef(priorityEnd)), Rules: endRules(node)},
 		nft.Chain{Chain: nft.Base(chainPostrouting, nftables.ChainTypeNAT, nftables.ChainHookPostrouting, source), Rules: postroutingRules(node)},
 	)
 }
@@ -87,8 +90,34 @@ func newRules(node state.Node) []nft.Rule {
 	for _, protocol := range []uint8{unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6} {
 		rules = append(rules, nft.Join(isProtocol(protocol), accept()))
 	}
+	for _, v6 := range families() {
+		stray := nft.Join(nft.Family(v6), load(address(v6, true)), in(setRouted, v6), fromNode(), intoLoopback())
+		rules = append(rules, nft.Join(stray, addMark(markRefuse), accept()))
+	}
 	for _, cidr := range node.ServiceCIDRs {
-		rules = append(rules, rejectRules(nft.Destination(cidr))...)
+		to := nft.Destination(cidr)
+		drop := nft.Join(nft.Destination(nft.Single(cidr.Masked().Addr())), toPort(portDrop), nft.Drop())
+		rules = append(append(rules, nft.Join(to, fromNode(), addMark(markRefuse), accept()), drop), rejectRules(to)...)
+	}
+	return rules
+}
+
+// The node's own connections that are to fail go to the first address of the service network, which is no service's, and fail when they
+// come back: ended where they leave, a UDP socket would be told EPERM.
+const (
+	portRefuse = 1
+	portDrop   = 2
+	// priorityEnd is before IPVS looks, and before the pod network translates.
+	priorityEnd = -101
+)
+
+func endRules(node state.Node) []nft.Rule {
+	var rules []nft.Rule
+	for _, cidr := range node.ServiceCIDRs {
+		first, family := cidr.Masked().Addr(), nft.Family(cidr.Addr().Is6())
+		rules = append(rules,
+			nft.Join(family, hasMark(markRefuse), nft.DNAT(netip.AddrPortFrom(first, portRefuse))),
+			nft.Join(family, hasMark(markDrop), nft.DNAT(netip.AddrPortFrom(first, portDrop))))
 	}
 	return rules
 }
@@ -113,7 +142,8 @@ func postroutingRules(node state.Node) []nft.Rule {
 
 // classChains are the chains that the map of entries leads to, one for each pair of actions that can come together.
 func classChains(node state.Node) []nft.Chain {
-	all := []nft.Chain{{Chain: nft.Regular(chainName(refuse, refuse)), Rules: act(nil, refuse)}}
+	own := nft.Join(fromNode(), intoLoopback(), addMark(markRefuse), accept())
+	all := []nft.Chain{{Chain: nft.Regular(chainName(refuse, refuse)), Rules: append([]nft.Rule{own}, act(nil, refuse)...)}}
 	for _, inside := range []action{serve, drop} {
 		for _, outside := range []action{serve, masquerade, divert, drop} {
 			c := nft.Chain{Chain: nft.Regular(chainName(inside, outside))}
@@ -130,7 +160,11 @@ func insideRules(node state.Node, inside action) []nft.Rule {
 	if inside == serve {
 		passing = servePassing
 	}
-	rules := act(fromNode(), passing)
+	var rules []nft.Rule
+	if inside == drop {
+		rules = append(rules, nft.Join(fromNode(), intoLoopback(), addMark(markDrop), accept()))
+	}
+	rules = append(rules, act(fromNode(), passing)...)
 	for _, cidr := range node.PodCIDRs {
 		rules = append(rules, act(nft.Source(cidr), inside)...)
 	}

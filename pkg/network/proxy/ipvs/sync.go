@@ -18,7 +18,11 @@ import (
 func (b *Backend) Sync(node state.Node, all map[state.Key]*state.Service) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.node = node
+	here, err := b.routes.addresses()
+	if err != nil {
+		return 0, err
+	}
+	b.node, b.here = node, here
 	b.retryWhatFailed()
 	count, errs := b.ensureSettings()
 	regular, based := stages(chains(node))
@@ -36,7 +40,7 @@ func (b *Backend) Sync(node state.Node, all map[state.Key]*state.Service) (int, 
 	count, errs = count+n, append(errs, failed...)
 	n, err = b.rules.ensure(based)
 	count, errs = count+n, append(errs, err)
-	n, failed = b.syncRoutes()
+	n, failed = b.routes.ensure(wantedRoutes(node, b.want.routed), sourcesOf(node, b.here))
 	b.watchDrain()
 	return count + n, errors.Join(append(errs, failed...)...)
 }
@@ -179,15 +183,6 @@ func (b *Backend) compareServer(want server, is vs.Server, dests []vs.Dest, drai
 
 func (b *Backend) inServiceCIDR(id vs.ID) bool {
 	return id.Mark == 0 && slices.ContainsFunc(b.node.ServiceCIDRs, func(p netip.Prefix) bool { return p.Contains(id.Addr()) })
-}
-
-func (b *Backend) syncRoutes() (int, []error) {
-	from, err := b.routes.sources(b.node)
-	if err != nil {
-		return 0, []error{err}
-	}
-	b.from = from
-	return b.routes.ensure(wantedRoutes(b.node, b.want.routed), from)
 }
 
 // compareStrings compares pairs of strings until they differ.

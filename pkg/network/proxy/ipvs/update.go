@@ -123,7 +123,7 @@ func (b *Backend) addRoutes(routed []route) []error {
 	}
 	_, errs := b.routes.ensureRules(b.families())
 	for _, r := range routed {
-		errs = append(errs, b.routes.add(r, b.from))
+		errs = append(errs, b.routes.add(r, sourcesOf(b.node, b.here)))
 	}
 	return errs
 }

@@ -51,6 +51,7 @@ type wish struct {
 // shaper turns state.Services into wishes.
 type shaper struct {
 	node      state.Node
+	here      map[netip.Addr]bool                  // addresses of the node's links
 	scheduler string                               // of services that ask for none
 	usable    func(scheduler string) bool          // whether the kernel has it
 	mark      func(state.Key, []entry) (id uint32) // the number that the service's firewall marks have in common
@@ -64,7 +65,7 @@ func (sh shaper) wish(s *state.Service) wish {
 		if f.Inside != f.Outside && id == 0 {
 			id = sh.mark(s.Key, entries)
 		}
-		shape := frontOf(s, f, id)
+		shape := sh.front(s, f, id)
 		for _, e := range entries {
 			w.fronts[e] = shape
 			w.add(sh.server(s, vs.ID{V6: s.Key.V6, Protocol: s.Protocol, AddrPort: e.AddrPort}, pool(s, f.Inside)))
@@ -101,10 +102,10 @@ func (sh shaper) entries(s *state.Service, f state.Frontend) []entry {
 	return all
 }
 
-func frontOf(s *state.Service, f state.Frontend, id uint32) front {
+func (sh shaper) front(s *state.Service, f state.Frontend, id uint32) front {
 	shape := front{
 		inside: actionFor(s, f.Inside), outside: actionFor(s, f.Outside), sources: f.Sources,
-		routed: f.Kind == state.ExternalIP || f.Kind == state.LoadBalancer,
+		routed: (f.Kind == state.ExternalIP || f.Kind == state.LoadBalancer) && !sh.here[f.Address],
 	}
 	switch {
 	case shape.outside != serve:
