@@ -151,7 +151,7 @@ func TestForeign(t *testing.T) {
 		if w.name == "ipvs" {
 			addVirtual(t)
 		}
-		theirs := []string{"table 2", "chain other", "chain kedge pod-", "ip_vs TCP C0", "ip_vs FWM"}
+		theirs := []string{"table 2", "chain other", "chain kedge pod-", "ip_vs TCP C0000201:1E61", "ip_vs FWM 00000077"}
 		links, before := takeSnapshot(t).only("link ", "address "), takeSnapshot(t).only(theirs...)
 		if w.name == "ipvs" && len(before) != 5 {
 			t.Fatalf("the test does not see what it compares: %q", before)

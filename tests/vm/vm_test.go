@@ -80,12 +80,7 @@ func TestHosts(t *testing.T) {
 	}
 	needTools(t)
 	dir := t.TempDir()
-	binary := filepath.Join(dir, "host.test")
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-c", "-o", binary, "kedge/tests/host")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build tests: %v\n%s", err, out)
-	}
+	binary := testBinary(t, dir, "host.test", "kedge/tests/host")
 	if found := runMachine(t, dir, map[string]string{"bin/host.test": binary, "test/run.sh": "testdata/hosts.sh"}); found["passed"] == "0" {
 		t.Error("no test was run")
 	}

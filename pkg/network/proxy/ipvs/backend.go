@@ -18,8 +18,10 @@ type Options struct {
 	Scheduler string       // optional: IPVS scheduler of services that ask for none; rr
 }
 
-// defaultScheduler takes endpoints in turn.
-const defaultScheduler = "rr"
+const (
+	defaultScheduler = "rr" // takes endpoints in turn
+	noScheduler      = "none"
+)
 
 // Backend is the state.Backend.
 type Backend struct {
@@ -120,8 +122,13 @@ func (b *Backend) hasScheduler(name string) bool {
 	if known {
 		return has
 	}
-	err := b.tryScheduler(name)
-	if err != nil && loadScheduler(name) == nil {
+	var err error
+	if name == noScheduler {
+		err = errors.New("to the kernel the name means to take no connections")
+	} else {
+		err = b.tryScheduler(name)
+	}
+	if err != nil && name != noScheduler && loadScheduler(name) == nil {
 		err = b.tryScheduler(name)
 	}
 	if err != nil {

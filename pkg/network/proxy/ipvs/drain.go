@@ -2,6 +2,8 @@ package ipvs
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -123,41 +125,46 @@ func (b *Backend) watchDrain() {
 	}
 }
 
-// look removes what has drained.
+// look removes what has drained. It lets changes of services pass between two virtual servers.
 func (b *Backend) look() {
+	b.mu.Lock()
+	ids := slices.Collect(maps.Keys(b.drain.until))
+	b.mu.Unlock()
+	for _, id := range ids {
+		b.lookAt(id)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.drain.gap = min(2*b.drain.gap, longestGap)
+	b.watchDrain()
+}
+
+func (b *Backend) lookAt(id vs.ID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
 		return
 	}
-	d := &b.drain
+	found, err := b.conn.Dests(id)
+	if errors.Is(err, unix.ESRCH) {
+		delete(b.drain.until, id) // somebody else has deleted the virtual server
+		return
+	}
 	var requests []vs.Request
-	now := time.Now()
-	for id, list := range d.until {
-		found, err := b.conn.Dests(id)
-		if errors.Is(err, unix.ESRCH) {
-			delete(d.until, id) // somebody else has deleted the virtual server
-			continue
-		}
-		if err != nil {
-			b.opts.Log.Warn("cannot look for connections of removed endpoints", "server", id.String(), "error", err)
-			continue
-		}
-		for at, until := range list {
-			i := slices.IndexFunc(found, func(f vs.Dest) bool { return f.AddrPort == at })
-			if i < 0 {
-				d.forget(id, at)
-			} else if found[i].Idle() || now.After(until) {
-				d.forget(id, at)
-				requests = append(requests, vs.DeleteDest(id, found[i]))
-			}
+	for at, until := range b.drain.until[id] {
+		i := slices.IndexFunc(found, func(f vs.Dest) bool { return f.AddrPort == at })
+		switch {
+		case err != nil:
+		case i < 0:
+			b.drain.forget(id, at)
+		case found[i].Idle() || time.Now().After(until):
+			b.drain.forget(id, at)
+			requests = append(requests, vs.DeleteDest(id, found[i]))
 		}
 	}
-	if err := errors.Join(b.do(requests)...); err != nil {
-		b.opts.Log.Warn("cannot remove endpoints that have drained", "error", err)
+	if err := errors.Join(append(b.do(requests), err)...); err != nil {
+		b.opts.Log.Warn("cannot remove endpoints that have drained", "server", id.String(), "error", err)
 	}
-	d.gap = min(2*d.gap, longestGap)
-	b.watchDrain()
 }
 
 // do makes requests and returns what failed for good.
@@ -174,10 +181,17 @@ func (b *Backend) do(requests []vs.Request) []error {
 			errs = append(errs, f)
 		}
 	}
-	if len(again) > 0 {
-		for _, f := range b.conn.Do(again) {
-			errs = append(errs, f)
-		}
+	for _, f := range b.conn.Do(again) {
+		errs = append(errs, f)
 	}
-	return errs
+	return shorten(errs)
+}
+
+// shorten keeps a message readable when thousands of requests fail for the same reason.
+func shorten(errs []error) []error {
+	const most = 10
+	if len(errs) <= most {
+		return errs
+	}
+	return append(errs[:most:most], fmt.Errorf("and %d more", len(errs)-most))
 }

@@ -99,7 +99,7 @@ func (b *Backend) syncContent(have map[element]bool) (int, []error) {
 	errs = append(errs, b.do(requests)...)
 	if err := b.rules.change(second, add); err != nil {
 		errs = append(errs, b.rules.change(second, nil))
-		errs = append(errs, b.rules.salvage(add)...)
+		errs = append(errs, shorten(b.rules.salvage(add))...)
 	}
 	return len(requests) + len(first) + len(add) + len(second), errs
 }
@@ -138,7 +138,7 @@ func (b *Backend) compareServers() ([]vs.Request, []error) {
 			requests = append(requests, b.drain.destRequests(want, nil)...)
 		}
 	}
-	return requests, errs
+	return requests, shorten(errs)
 }
 
 // tableID is how the kernel's text names a virtual server.

@@ -1,0 +1,18 @@
+# The tests of the service proxy inside the machine: those of the IPVS backend, then what both backends have in common.
+cd /tmp
+status=0
+run() { # NAME ENVIRONMENT COMMAND...
+  name=$1; shift
+  begin=$(cut -d. -f1 /proc/uptime)
+  env "$@" -test.v >/tmp/out 2>&1 || { status=1; cat /tmp/out; }
+  echo "RESULT ${name}=$(grep -c '^--- PASS' /tmp/out) passed, $(grep -c '^--- FAIL' /tmp/out) failed, $(grep -c '^--- SKIP' /tmp/out) skipped"
+  echo "RESULT ${name}_seconds=$(($(cut -d. -f1 /proc/uptime) - begin))"
+}
+echo "RESULT modules_before=$(grep -cE '^ip_vs' /proc/modules)"
+run vs vs.test
+run backend ipvs.test
+modprobe sctp
+run ipvs KEDGE_PROXY=ipvs KEDGE_SOAK=0 netns.test -test.parallel=8
+run nftables KEDGE_PROXY=nftables KEDGE_SOAK=0 netns.test -test.parallel=8 -test.run='^(TestClusterIP|TestNodePort|TestExternalLocal|TestSCTP)$'
+echo "RESULT modules=$(cut -d' ' -f1 /proc/modules | grep -xE 'ip_vs|ip_vs_rr' | sort | tr '\n' ' ')"
+exit $status
