@@ -42,21 +42,26 @@ func TestVirtualMachine(t *testing.T) {
 		"test/run.sh": "testdata/run.sh", "test/pod.yaml": "testdata/pod.yaml", "test/hungry.yaml": "testdata/hungry.yaml",
 	})
 	for key, want := range map[string]string{
-		"date":           "2024", // the machine's clock is wrong and stays so
-		"modules_before": "0",
-		"modules":        "nf_tables overlay veth ",
-		"node":           "vm True",
-		"status":         "0",
-		"pod_memory":     "67108864",
-		"pod_cpu":        "25000 100000",
-		"memory":         "67108864",
-		"cpu":            "25000 100000",
-		"answer":         "limited",
-		"hungry":         "OOMKilled",
-		"stop":           "0",
-		"survives":       "limited",
-		"panics":         "0",
-		"end":            "0",
+		"date":              "2024", // the machine's clock is wrong and stays so
+		"modules_before":    "0",
+		"modules":           "nf_tables overlay veth ",
+		"node":              "vm True",
+		"status":            "0",
+		"pod_memory":        "67108864",
+		"pod_cpu":           "25000 100000",
+		"memory":            "67108864",
+		"cpu":               "25000 100000",
+		"answer":            "limited",
+		"modules_ipvs":      "ip_vs ip_vs_rr ",
+		"service_from_node": "limited",
+		"service_from_pod":  "limited",
+		"node_port":         "limited",
+		"api_from_pod":      "1",
+		"hungry":            "OOMKilled",
+		"stop":              "0",
+		"survives":          "limited",
+		"panics":            "0",
+		"end":               "0",
 	} {
 		if found[key] != want {
 			t.Errorf("%s is %q, want %q", key, found[key], want)
