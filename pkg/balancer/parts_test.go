@@ -3,6 +3,7 @@ package balancer
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -88,5 +89,35 @@ func TestRecall(t *testing.T) {
 	}
 	if got, err := recall(filepath.Join(dir, "missing")); got != nil || err != nil {
 		t.Errorf("recall of nothing: %v, %v", got, err)
+	}
+}
+
+// TestLimits: a single server that has two names is still a single server.
+func TestLimits(t *testing.T) {
+	for _, c := range []struct {
+		known []string
+		want  limits
+	}{
+		{nil, limitsOf(false, false)},
+		{[]string{"10.0.0.1:6443"}, limitsOf(false, false)},
+		{[]string{"10.0.0.1:6443", "10.0.0.2:6443"}, limitsOf(true, true)},
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		upstream, err := connect(t.Context(), l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := New(Config{Seed: "kube.example.com:6443", Node: "a", File: filepath.Join(t.TempDir(), "f"), Log: discard()})
+		b.SetServers(c.known)
+		at := &link{client: upstream, upstream: upstream, server: b.servers[0]}
+		b.attach(at)
+		if at.limits != c.want {
+			t.Errorf("limits with %v: %v, want %v", c.known, at.limits, c.want)
+		}
+		b.detach(at)
+		_ = l.Close()
 	}
 }

@@ -17,7 +17,7 @@ type limits struct {
 }
 
 // limitsOf says how patient to be. A sentinel's first unanswered probe is 1 s after the server's last word, and the kernel gives up
-// a second later. Without another server there is no hurry.
+// a second later. Without another server there is no hurry; the one that the user named may be the same under another name.
 func limitsOf(alternatives, sentinel bool) limits {
 	switch {
 	case !alternatives:
@@ -37,7 +37,7 @@ func (b *Balancer) tune(servers ...*server) {
 			if s.sentinel == nil {
 				s.sentinel = l
 			}
-			want := limitsOf(len(b.servers) > 1, l == s.sentinel)
+			want := limitsOf(len(b.known) > 1, l == s.sentinel)
 			if err := l.set(want); err != nil && !errors.Is(err, net.ErrClosed) {
 				b.cfg.Log.Debug("limits of a connection were not set", "server", s.address, "error", err)
 			}

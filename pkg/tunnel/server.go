@@ -103,15 +103,15 @@ func (s *Server) upgrade(conn net.Conn, buffered *bufio.ReadWriter, node string,
 }
 
 // add registers a session and ends the oldest ones when a node has too many.
-func (s *Server) add(new *session, until time.Time) bool {
+func (s *Server) add(added *session, until time.Time) bool {
 	s.mu.Lock()
-	if s.closed || new.http.Err() != nil {
+	if s.closed || added.http.Err() != nil {
 		s.mu.Unlock()
 		return false
 	}
-	new.expiry = time.AfterFunc(time.Until(until), new.close)
-	list := append(slices.Clone(s.sessions[new.node]), new)
-	s.sessions[new.node] = list
+	added.expiry = time.AfterFunc(time.Until(until), added.close)
+	list := append(slices.Clone(s.sessions[added.node]), added)
+	s.sessions[added.node] = list
 	close(s.arrived)
 	s.arrived = make(chan struct{})
 	s.mu.Unlock()
