@@ -93,8 +93,8 @@ func newAPI(t *testing.T, store *pki.Store, listen string) *api {
 }
 
 func (a *api) stop() {
-	a.web.Listener.Close() //nolint:errcheck // may be closed
-	a.Server.Close()
+	_ = a.web.Listener.Close() // may be closed
+	a.Close()
 	a.web.Close()
 }
 
@@ -131,7 +131,7 @@ func (l *list) set(servers ...string) {
 func newClient(t *testing.T, kubeconfig, kubelet string, servers Directory) (stop func()) {
 	t.Helper()
 	c := NewClient(ClientConfig{Kubeconfig: kubeconfig, Kubelet: kubelet, Servers: servers, Log: quiet()})
-	ctx, cancel := context.WithCancel(context.Background()) //nolint:usetesting // outlives the test's context, so that the end is checked
+	ctx, cancel := context.WithCancel(context.Background()) // outlives the test's context, so that the end is checked
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx, func() {}) }()
 	var once sync.Once
