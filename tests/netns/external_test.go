@@ -28,7 +28,7 @@ func TestNodePort(t *testing.T) {
 				probe{"far", "tcp node3:30080", "a from node, b from node, d from node"},
 			)
 		}
-		w.check(t, probe{"outside", "tcp node:30082", space.Refused})
+		w.check(t, probe{"outside", "tcp node:30082", space.Refused}, probe{"node", "tcp localhost:30080", space.Refused})
 		w.node.NodePortAddresses = w.node.NodePortAddresses[:0]
 		for _, a := range w.names["node2"] {
 			w.node.NodePortAddresses = append(w.node.NodePortAddresses, a)

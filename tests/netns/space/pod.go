@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// gateways are what pods have as next hop; no link has these addresses.
+// gateway is what pods have as next hop; no link has the address.
 func gateway(v6 bool) netip.Addr {
 	if v6 {
 		return netip.MustParseAddr("fe80::1")
