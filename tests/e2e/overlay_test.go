@@ -129,18 +129,37 @@ const crossingService = `
 apiVersion: v1
 kind: Service
 metadata: {name: far}
-spec: {clusterIP: None, selector: {app: NAME}, ports: [{port: 8080}]}
+spec: {type: NodePort, selector: {app: NAME}, ports: [{port: 80, targetPort: 8080, nodePort: 30088}]}
 `
 
+// testCrossingNames: a service whose only pod is on the third machine answers the pods of the second by its name, all machines at
+// its address, and the outside at every machine's node port.
 func testCrossingNames(t *testing.T, o *crossing) {
-	o.nodes[0].apply(t, o.ns, strings.ReplaceAll(crossingService, "NAME", o.nodes[2].Name))
-	host.Eventually(t, 10*time.Second, "name of a remote pod's service", func() error {
-		got := o.nodes[0].tryKubectl(t, "", "exec", "-n", o.ns, o.nodes[1].Name, "--", "probe", "dial", "http", "far."+o.ns+":8080", "hostname")
-		if strings.TrimSpace(got.Stdout) != o.nodes[2].Name {
-			return fmt.Errorf("answer %+v", got)
-		}
-		return nil
+	server := o.nodes[0]
+	server.apply(t, o.ns, strings.ReplaceAll(crossingService, "NAME", o.nodes[2].Name))
+	answered := func(what string, ask func() (string, error)) {
+		t.Helper()
+		host.Eventually(t, 20*time.Second, what, func() error {
+			got, err := ask()
+			if err == nil && strings.TrimSpace(got) != o.nodes[2].Name {
+				err = fmt.Errorf("answer %q", got)
+			}
+			return err
+		})
+	}
+	answered("service by its name", func() (string, error) {
+		r := server.tryKubectl(t, "", "exec", "-n", o.ns, o.nodes[1].Name, "--", "probe", "dial", "http", "far."+o.ns+":80", "hostname")
+		return r.Stdout, r.Check()
 	})
+	ip := server.kubectl(t, "get", "service", "-n", o.ns, "far", "-o", "jsonpath={.spec.clusterIP}")
+	for _, n := range o.nodes {
+		answered("service from "+n.Name, func() (string, error) {
+			return dialFrom(t.Context(), n.Dial, "tcp", net.JoinHostPort(ip, "80"), "hostname")
+		})
+		answered("node port of "+n.Name, func() (string, error) {
+			return dialFrom(t.Context(), n.lab.Switch.Dial, "tcp", net.JoinHostPort(n.IP().String(), "30088"), "hostname")
+		})
+	}
 }
 
 // talkers are two pods with one connection that never ends, from the second agent to the first: the server takes one only, and the
