@@ -11,7 +11,8 @@ import (
 
 // TestMoves: addresses and ports that pass from one service to another, in one change.
 func TestMoves(t *testing.T) {
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		one, two := balanced(newService("one", 10, tcp(80)), "external", "lb"), newService("two", 11, tcp(80))
 		w.set(t, one, ready("a")...)
 		w.set(t, two, ready("b")...)
@@ -36,7 +37,8 @@ func TestMoves(t *testing.T) {
 
 // TestChanges: one service goes through all its forms, and nothing of a former one stays.
 func TestChanges(t *testing.T) {
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		empty := takeSnapshot(t).entries()
 		sticky := newService("web", 10, tcp(80), udp(80))
 		sticky.Spec.SessionAffinity = v1.ServiceAffinityClientIP
@@ -77,7 +79,8 @@ func TestChanges(t *testing.T) {
 
 // TestStrictSources: with strict reverse path filtering, as many distributions have it, services work all the same.
 func TestStrictSources(t *testing.T) {
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		check(t, w.in["node"].Set("ipv4.conf.all.rp_filter", "1"))
 		w.set(t, rich(), ready("a", "d")...)
 		w.checkRich(t)
@@ -90,7 +93,8 @@ func TestSCTP(t *testing.T) {
 	if err := space.HasSCTP(); err != nil {
 		t.Skip("not in this kernel:", err)
 	}
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		for _, name := range []string{"a", "b", "d"} {
 			w.serve("sctp", name, 8080)
 		}

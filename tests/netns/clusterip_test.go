@@ -8,7 +8,8 @@ import (
 
 // TestClusterIP: who gets which endpoint, and whom the endpoint takes for its client.
 func TestClusterIP(t *testing.T) {
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		w.set(t, newService("web", 10, tcp(80), udp(80), tcp(81)), ready("a", "b", "d")...)
 		for _, network := range []string{"tcp ", "udp "} {
 			w.check(

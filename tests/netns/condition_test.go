@@ -11,7 +11,8 @@ import (
 
 // TestConditions: which endpoints are used, by their conditions.
 func TestConditions(t *testing.T) {
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		s := exposed(newService("web", 10, tcp(80), udp(80)), v1.ServiceExternalTrafficPolicyLocal)
 		steps := []struct {
 			endpoints       []endpoint
@@ -36,7 +37,8 @@ func TestConditions(t *testing.T) {
 
 // TestTopology: hints choose the zone or the node, unless an endpoint has none or there is none for this node.
 func TestTopology(t *testing.T) {
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		zoned := func(name, zone string) endpoint {
 			return endpoint{name: name, hints: &discovery.EndpointHints{ForZones: []discovery.ForZone{{Name: zone}}}}
 		}
@@ -66,7 +68,8 @@ func TestTopology(t *testing.T) {
 
 // TestHostNetwork: endpoints that are nodes.
 func TestHostNetwork(t *testing.T) {
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		for _, name := range []string{"node", "far"} {
 			w.serve("tcp", name, 8080)
 			w.serve("udp", name, 8080)

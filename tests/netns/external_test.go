@@ -10,7 +10,8 @@ import (
 
 // TestNodePort: every address of the node answers, from everywhere.
 func TestNodePort(t *testing.T) {
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		s := exposed(newService("web", 10, tcp(80), udp(80), tcp(81)), v1.ServiceExternalTrafficPolicyCluster)
 		w.set(t, s, ready("a", "b", "d")...)
 		for _, to := range []string{"tcp node:30080", "udp node:30080", "tcp node2:30080", "tcp node3:30080", "tcp node:30081", "tcp web:80"} {
@@ -48,7 +49,8 @@ func TestNodePort(t *testing.T) {
 // TestFarPod: a pod of another node that uses a port of this node is answered whichever endpoint it gets, also one that could answer
 // past this node.
 func TestFarPod(t *testing.T) {
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		w.set(t, exposed(newService("web", 10, tcp(80)), v1.ServiceExternalTrafficPolicyCluster), ready("a", "e")...)
 		w.check(t, probe{"d", "tcp node3:30080", "a from d, e from node"})
 	})
@@ -56,7 +58,8 @@ func TestFarPod(t *testing.T) {
 
 // TestExternalAddresses: external and load balancer addresses, and who may use the latter.
 func TestExternalAddresses(t *testing.T) {
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		s := balanced(newService("web", 10, tcp(80), udp(80)), "external", "lb")
 		w.set(t, s, ready("a", "d")...)
 		for _, to := range []string{"tcp external:80", "udp external:80", "tcp lb:80", "udp lb:80"} {
@@ -93,7 +96,8 @@ func TestExternalAddresses(t *testing.T) {
 
 // TestLoadBalancerProxy: a load balancer that is a proxy does not want its address to be answered here.
 func TestLoadBalancerProxy(t *testing.T) {
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		s, mode := balanced(newService("web", 10, tcp(80)), "external", "lb"), v1.LoadBalancerIPModeProxy
 		for i := range s.Status.LoadBalancer.Ingress {
 			s.Status.LoadBalancer.Ingress[i].IPMode = &mode

@@ -63,21 +63,21 @@ func (w *world) asNode() state.Node {
 }
 
 // set creates or changes a service with its endpoints.
-func (f *feed) set(t testing.TB, s *v1.Service, endpoints ...endpoint) {
+func (f *feed) set(t *testing.T, s *v1.Service, endpoints ...endpoint) {
 	t.Helper()
 	f.w.call(s)
 	f.objects[s.Name] = object{s, f.w.slices(s, endpoints)}
 	f.update(t)
 }
 
-func (f *feed) remove(t testing.TB, name string) {
+func (f *feed) remove(t *testing.T, name string) {
 	t.Helper()
 	delete(f.objects, name)
 	f.update(t)
 }
 
 // update hands over what is different from what was wanted before.
-func (f *feed) update(t testing.TB) {
+func (f *feed) update(t *testing.T) {
 	t.Helper()
 	next := f.compute()
 	var changes []state.Change
@@ -96,13 +96,13 @@ func (f *feed) update(t testing.TB) {
 }
 
 // sync repairs the kernel and returns how much was different.
-func (f *feed) sync(t testing.TB) int {
+func (f *feed) sync(t *testing.T) int {
 	t.Helper()
 	return must(f.kernel.Sync(f.node, maps.Clone(f.wanted)))(t)
 }
 
 // restart ends the backend and begins with a new one, as kedge does when it is started again.
-func (f *feed) restart(t testing.TB) (differences int) {
+func (f *feed) restart(t *testing.T) (differences int) {
 	t.Helper()
 	check(t, f.kernel.Close())
 	f.kernel = must(f.open(f.w.log))(t)

@@ -4,7 +4,8 @@ import "testing"
 
 // TestWorld: without any service everybody reaches whom they should.
 func TestWorld(t *testing.T) {
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		for _, network := range []string{"tcp ", "udp "} {
 			w.check(
 				t,

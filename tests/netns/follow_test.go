@@ -16,7 +16,8 @@ import (
 
 // TestFollow: the whole proxy follows the API server and the node's addresses, and a restart of it disturbs nothing.
 func TestFollow(t *testing.T) {
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		l := runProxy(t, w)
 		web := rich()
 		l.put(web, ready("a", "d")...)
@@ -54,7 +55,8 @@ func TestFollow(t *testing.T) {
 
 // TestUDPMoves: a client that keeps sending from one port moves on when its endpoint goes, wherever it is.
 func TestUDPMoves(t *testing.T) {
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		l := runProxy(t, w)
 		dns := exposed(newService("dns", 10, udp(53)), v1.ServiceExternalTrafficPolicyLocal)
 		dns.Spec.Ports[0].NodePort = 30053
@@ -81,7 +83,8 @@ func TestUDPMoves(t *testing.T) {
 
 // TestClaims: of two services that want the same address one has it, the other gets it when the first goes.
 func TestClaims(t *testing.T) {
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		l := runProxy(t, w)
 		one, two := balanced(newService("one", 10, tcp(80)), "external", "lb"), balanced(newService("two", 11, tcp(80)), "external", "lb")
 		for i := range two.Spec.Ports {
@@ -102,7 +105,8 @@ func TestClaims(t *testing.T) {
 
 // TestHealthCheck: the health check node port tells load balancers whether the node has an endpoint.
 func TestHealthCheck(t *testing.T) {
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		l := runProxy(t, w)
 		for _, step := range []struct {
 			endpoints []endpoint

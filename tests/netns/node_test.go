@@ -17,7 +17,7 @@ const (
 )
 
 // inNode runs a test once for each backend, each time in a process of its own in a fresh network namespace, the node.
-func inNode(t *testing.T, test func(*testing.T, *world)) {
+func inNode(t *testing.T, test func(*world)) {
 	t.Helper()
 	if os.Getenv(nodeVariable) == "" {
 		t.Parallel()
@@ -26,7 +26,7 @@ func inNode(t *testing.T, test func(*testing.T, *world)) {
 		name := os.Getenv(backendVariable)
 		if os.Getenv(nodeVariable) != "" {
 			if b.name == name {
-				test(t, newWorld(t, b))
+				test(newWorld(t, b))
 			}
 			continue
 		}

@@ -61,7 +61,7 @@ func balanced(s *v1.Service, external, balancer string) *v1.Service {
 	}
 	s.Spec.ExternalIPs = strings.Fields(places()[external])
 	mode := v1.LoadBalancerIPModeVIP
-	for _, a := range strings.Fields(places()[balancer]) {
+	for a := range strings.FieldsSeq(places()[balancer]) {
 		s.Status.LoadBalancer.Ingress = append(s.Status.LoadBalancer.Ingress, v1.LoadBalancerIngress{IP: a, IPMode: &mode})
 	}
 	return s

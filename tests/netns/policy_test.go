@@ -10,7 +10,8 @@ import (
 
 // TestInternalLocal: internalTrafficPolicy Local keeps to this node, and drops where it has no endpoint.
 func TestInternalLocal(t *testing.T) {
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		local := v1.ServiceInternalTrafficPolicyLocal
 		s := exposed(newService("web", 10, tcp(80), udp(80)), v1.ServiceExternalTrafficPolicyCluster)
 		s.Spec.InternalTrafficPolicy = &local
@@ -40,7 +41,8 @@ func TestInternalLocal(t *testing.T) {
 // TestExternalLocal: externalTrafficPolicy Local keeps to this node and keeps the client's address; who asks from inside gets every
 // endpoint.
 func TestExternalLocal(t *testing.T) {
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		s := balanced(exposed(newService("web", 10, tcp(80), udp(80)), v1.ServiceExternalTrafficPolicyLocal), "external", "lb")
 		w.set(t, s, ready("a", "b", "d")...)
 		for _, to := range []string{"tcp node:30080", "udp node:30080", "tcp node2:30080", "tcp external:80", "udp external:80", "tcp lb:80", "udp lb:80"} {

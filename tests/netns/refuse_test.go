@@ -11,7 +11,8 @@ import (
 
 // TestNoEndpoints: a service that has no endpoint anywhere refuses at once, whoever asks.
 func TestNoEndpoints(t *testing.T) {
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		s := exposed(newService("web", 10, tcp(80), udp(80)), v1.ServiceExternalTrafficPolicyCluster)
 		s = balanced(s, "external", "lb")
 		w.set(t, s, endpoint{name: "a", unready: true})
@@ -30,7 +31,8 @@ func TestNoEndpoints(t *testing.T) {
 // TestOtherPorts: what listens on all of the node's addresses is not reached through addresses of services, nor through those of
 // the service network that no service has; what kedge itself serves on an address of the service network is.
 func TestOtherPorts(t *testing.T) {
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		stop := must(w.in["node"].Serve("tcp", "[::]:22", "sshd"))(t)
 		t.Cleanup(stop)
 		w.names["dns"], w.names["unused"] = pair("10.43.0.53 fd00:43::35"), pair("10.43.7.7 fd00:43::707")

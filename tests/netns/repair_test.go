@@ -35,7 +35,8 @@ func (w *world) checkRich(t *testing.T) {
 
 // TestRepair: what somebody else takes away or adds is found and repaired by the next sync, one kind of damage after the other.
 func TestRepair(t *testing.T) {
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		w.set(t, rich(), ready("a", "d")...)
 		w.checkRich(t)
 		for _, damage := range damages(t) {
@@ -139,7 +140,8 @@ func virtualDamages(t *testing.T) []damage {
 
 // TestForeign: tables, rules and virtual servers of others are as they were, whatever the proxy does; and nothing is bound to a link.
 func TestForeign(t *testing.T) {
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		conn := must(nftables.New())(t)
 		foreign := conn.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "other"})
 		chain := conn.AddChain(&nftables.Chain{Table: foreign, Name: "svc-theirs"})

@@ -16,7 +16,7 @@ import (
 // snapshot is all that a proxy could leave in the node's namespace, as text.
 type snapshot []string
 
-func takeSnapshot(t testing.TB) snapshot {
+func takeSnapshot(t *testing.T) snapshot {
 	t.Helper()
 	var s snapshot
 	add := func(format string, args ...any) { s = append(s, fmt.Sprintf(format, args...)) }
@@ -46,7 +46,7 @@ func takeSnapshot(t testing.TB) snapshot {
 }
 
 // takeRules lists tables, chains with the number of their rules and sets with the number of their elements.
-func takeRules(t testing.TB) (s snapshot) {
+func takeRules(t *testing.T) (s snapshot) {
 	t.Helper()
 	conn := must(nftables.New())(t)
 	for _, table := range must(conn.ListTables())(t) {
@@ -64,7 +64,7 @@ func takeRules(t testing.TB) (s snapshot) {
 }
 
 // compare reports what is different now.
-func (s snapshot) compare(t testing.TB, when string) {
+func (s snapshot) compare(t *testing.T, when string) {
 	t.Helper()
 	now := takeSnapshot(t)
 	// The table of all of kedge may stay: the pod network shares it.
@@ -88,7 +88,7 @@ func (s snapshot) only(prefixes ...string) (lines snapshot) {
 	return lines
 }
 
-func equal(t testing.TB, when string, want, got snapshot) {
+func equal(t *testing.T, when string, want, got snapshot) {
 	t.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the kernel %s (-want +got):\n%s", when, diff)

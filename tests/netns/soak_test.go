@@ -49,7 +49,8 @@ func TestSoak(t *testing.T) {
 	if length == 0 {
 		t.Skip(soakVariable + " is 0")
 	}
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		seed := uint64(time.Now().UnixNano())
 		if text := os.Getenv(seedVariable); text != "" {
 			_, err := fmt.Sscan(text, &seed)

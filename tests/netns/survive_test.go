@@ -79,7 +79,8 @@ func (w *world) keepAsking(t *testing.T, from, to string) (stop func()) {
 
 // TestSurvive: whatever happens to the proxy and to other endpoints, connections stay, and new ones are answered all along.
 func TestSurvive(t *testing.T) {
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		s := balanced(exposed(newService("web", 10, tcp(80), udp(80)), v1.ServiceExternalTrafficPolicyLocal), "external", "lb")
 		w.set(t, s, ready("a", "d")...)
 		w.set(t, newService("other", 11, tcp(80)), ready("b")...)
@@ -132,7 +133,8 @@ func (w *world) same(t *testing.T, differences int) {
 
 // TestDrain: an endpoint that is taken out of a service keeps its connections; new ones avoid it.
 func TestDrain(t *testing.T) {
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		s := exposed(newService("web", 10, tcp(80)), v1.ServiceExternalTrafficPolicyLocal)
 		w.set(t, s, ready("a")...)
 		var links []link
@@ -157,7 +159,8 @@ func TestDrain(t *testing.T) {
 
 // TestAffinity: a client stays with its endpoint for as long as the service says, also across a restart, and leaves one that is gone.
 func TestAffinity(t *testing.T) {
-	inNode(t, func(t *testing.T, w *world) {
+	inNode(t, func(w *world) {
+		t := w.t
 		seconds, long := int32(2), int32(3600)
 		s := exposed(newService("web", 10, tcp(80), udp(80)), v1.ServiceExternalTrafficPolicyCluster)
 		s.Spec.SessionAffinity, s.Spec.SessionAffinityConfig = v1.ServiceAffinityClientIP, &v1.SessionAffinityConfig{ClientIP: &v1.ClientIPConfig{TimeoutSeconds: &long}}

@@ -132,13 +132,13 @@ func pair(text string) [2]netip.Addr {
 }
 
 func prefixes(text string) (all []netip.Prefix) {
-	for _, p := range strings.Fields(text) {
+	for p := range strings.FieldsSeq(text) {
 		all = append(all, netip.MustParsePrefix(p))
 	}
 	return all
 }
 
-func check(t testing.TB, err error) {
+func check(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -146,8 +146,8 @@ func check(t testing.TB, err error) {
 }
 
 // must makes a value of a call that may fail: must(f())(t).
-func must[T any](value T, err error) func(testing.TB) T {
-	return func(t testing.TB) T {
+func must[T any](value T, err error) func(*testing.T) T {
+	return func(t *testing.T) T {
 		t.Helper()
 		check(t, err)
 		return value

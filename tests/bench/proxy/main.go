@@ -75,13 +75,13 @@ func run(ctx context.Context, o options) error {
 		return errors.New("needs root to make network namespaces")
 	}
 	results := table{}
-	for _, size := range strings.Split(o.sizes, ",") {
+	for size := range strings.SplitSeq(o.sizes, ",") {
 		n, err := strconv.Atoi(size)
 		if err != nil {
 			return fmt.Errorf("read -services: %w", err)
 		}
 		for round := range o.rounds {
-			for _, subject := range strings.Split(o.subjects, ",") {
+			for subject := range strings.SplitSeq(o.subjects, ",") {
 				fmt.Fprintf(os.Stderr, "%d services, round %d of %d, %s\n", n, round+1, o.rounds, subject)
 				p := o.plan
 				p.Subject, p.KubeProxy, p.Services = subject, o.kubeProxy, n

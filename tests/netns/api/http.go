@@ -84,7 +84,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, resource string, 
 	w.WriteHeader(http.StatusOK)
 	flusher := http.NewResponseController(w)
 	_ = flusher.Flush()
-	frames := info.StreamSerializer.Framer.NewFrameWriter(w)
+	frames := info.StreamSerializer.NewFrameWriter(w)
 	for {
 		events, lost := s.next(r, resource, version)
 		if len(events) == 0 || lost {
@@ -137,7 +137,7 @@ func encode(info runtime.SerializerInfo, object runtime.Object) ([]byte, error) 
 
 func mediaType(accept string) runtime.SerializerInfo {
 	all := scheme.Codecs.SupportedMediaTypes()
-	for _, wanted := range strings.Split(accept, ",") {
+	for wanted := range strings.SplitSeq(accept, ",") {
 		wanted, _, _ = strings.Cut(strings.TrimSpace(wanted), ";")
 		if info, ok := runtime.SerializerInfoForMediaType(all, wanted); ok && info.StreamSerializer != nil {
 			return info

@@ -1,6 +1,7 @@
 package space
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -76,7 +77,7 @@ func dialSCTP(from netip.AddrPort, target string, limit time.Duration) (net.Conn
 		return nil, fmt.Errorf("limit connect: %w", err)
 	}
 	err = unix.Connect(fd, sockaddr(to))
-	if err == unix.EINPROGRESS || err == unix.EAGAIN || err == unix.ETIMEDOUT {
+	if errors.Is(err, unix.EINPROGRESS) || errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ETIMEDOUT) {
 		return nil, fmt.Errorf("connect: %w: %w", err, os.ErrDeadlineExceeded)
 	}
 	if err != nil {
