@@ -129,7 +129,12 @@ func (b *Backend) compareServers() ([]vs.Request, []error) {
 		case !s.Ours() && !b.inServiceCIDR(s.ID):
 			errs = append(errs, fmt.Errorf("virtual server %s belongs to another program: it is left alone, and the service is not reachable there; delete it to let kedge have it", s.ID))
 		default:
-			requests = append(requests, b.compareServer(want, s, dests[tableID(s.ID)], former[s.ID])...)
+			list, err := b.destsOf(s.ID, dests)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			requests = append(requests, b.compareServer(want, s, list, former[s.ID])...)
 		}
 	}
 	for id, want := range b.want.servers {
@@ -139,6 +144,15 @@ func (b *Backend) compareServers() ([]vs.Request, []error) {
 		}
 	}
 	return requests, shorten(errs)
+}
+
+// destsOf looks into the table, and asks for what is not in it: where several network namespaces have virtual servers, the kernel
+// (6.1) leaves some out of its text.
+func (b *Backend) destsOf(id vs.ID, table map[vs.ID][]vs.Dest) ([]vs.Dest, error) {
+	if list, ok := table[tableID(id)]; ok {
+		return list, nil
+	}
+	return b.conn.Dests(id)
 }
 
 // tableID is how the kernel's text names a virtual server.
