@@ -18,7 +18,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
-	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -380,48 +379,4 @@ func TestHealthCheckNodePort(t *testing.T) {
 	until("30998", "503 Service Unavailable "+fmt.Sprintf(body, 0))
 	c.services.Delete(service("a", "10.43.0.1", local(30998)))
 	until("30998", "closed")
-}
-
-// TestConntrack: entries of a UDP service that lead elsewhere than to its endpoints are deleted in the kernel, others stay.
-func TestConntrack(t *testing.T) {
-	c := start(t)
-	<-c.ready
-	links, err := netlink.NewHandleAt(c.space, unix.NETLINK_NETFILTER)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer links.Close()
-	for i, to := range []string{"10.43.0.1:80 10.42.0.9:8080", "10.43.0.1:80 10.42.0.5:8080", "10.43.0.2:80 10.42.0.9:8080"} {
-		asked, answers, _ := strings.Cut(to, " ")
-		front, back := netip.MustParseAddrPort(asked), netip.MustParseAddrPort(answers)
-		client := net.IPv4(10, 42, 0, 77).To4()
-		flow := &netlink.ConntrackFlow{
-			FamilyType: unix.AF_INET, TimeOut: 100,
-			Forward: netlink.IPTuple{Protocol: unix.IPPROTO_UDP, SrcIP: client, SrcPort: uint16(1000 + i), DstIP: front.Addr().AsSlice(), DstPort: front.Port()},
-			Reverse: netlink.IPTuple{Protocol: unix.IPPROTO_UDP, SrcIP: back.Addr().AsSlice(), SrcPort: back.Port(), DstIP: client, DstPort: uint16(1000 + i)},
-		}
-		if err := links.ConntrackCreate(netlink.ConntrackTable, unix.AF_INET, flow); err != nil {
-			t.Fatal(err)
-		}
-	}
-	udp := func(s *corev1.Service) { s.Spec.Ports[0].Protocol = corev1.ProtocolUDP }
-	c.services.Add(service("a", "10.43.0.1", udp))
-	c.slices.Add(slice("a", corev1.ProtocolUDP, "10.42.0.5"))
-	const want = "10.43.0.1 by 10.42.0.5, 10.43.0.2 by 10.42.0.9"
-	deadline := time.Now().Add(10 * time.Second)
-	for got := ""; got != want; {
-		flows, err := links.ConntrackTableList(netlink.ConntrackTable, unix.AF_INET)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var left []string
-		for _, f := range flows {
-			left = append(left, f.Forward.DstIP.String()+" by "+f.Reverse.SrcIP.String())
-		}
-		slices.Sort(left)
-		if got = strings.Join(left, ", "); got != want && time.Now().After(deadline) {
-			t.Fatalf("left: %s; want %s", got, want)
-		}
-		runtime.Gosched()
-	}
 }
