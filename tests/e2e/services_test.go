@@ -158,10 +158,12 @@ func testServices(t *testing.T, n *node) {
 	})
 	nodePorts(t, n, outside, inside)
 	t.Run("metrics", func(t *testing.T) {
-		text := n.kubectl(t, "get", "--raw", "/metrics")
-		for _, name := range []string{"sync_proxy_rules_duration_seconds_count", "network_programming_duration_seconds_count", "sync_proxy_rules_service_ports", "sync_proxy_rules_frontends"} {
-			if !strings.Contains(text, "\nkubeproxy_"+name+`{ip_family="IPv4"} `) {
-				t.Errorf("there is no kubeproxy_%s", name)
+		for _, path := range []string{"/metrics", "/api/v1/nodes/" + n.Name + "/proxy/metrics"} { // of the API server, and of the kubelet
+			text := n.kubectl(t, "get", "--raw", path)
+			for _, name := range []string{"sync_proxy_rules_duration_seconds_count", "network_programming_duration_seconds_count", "sync_proxy_rules_service_ports", "sync_proxy_rules_frontends"} {
+				if !strings.Contains(text, "\nkubeproxy_"+name+`{ip_family="IPv4"} `) {
+					t.Errorf("%s: there is no kubeproxy_%s", path, name)
+				}
 			}
 		}
 	})
@@ -270,14 +272,17 @@ func TestServicesSurvive(t *testing.T) {
 
 // connectAlways makes a connection to each address every few milliseconds, until finish is called, which reports the ones that failed.
 func (n *node) connectAlways(t *testing.T, addresses map[string]dialer) (finish func() int) {
-	stop, failures, counts := make(chan struct{}), make(chan error, 1000), make(chan int, len(addresses))
+	stop, failures, counts := make(chan struct{}), make(chan error, 20), make(chan int, len(addresses))
 	for address, dial := range addresses {
 		go func() {
 			ticker := time.NewTicker(10 * time.Millisecond)
 			defer ticker.Stop()
 			for count := 0; ; count++ {
 				if _, err := dialFrom(t.Context(), dial, "tcp", address, "hostname"); err != nil {
-					failures <- fmt.Errorf("connection %d to %s: %w", count, address, err)
+					select {
+					case failures <- fmt.Errorf("connection %d to %s: %w", count, address, err):
+					default: // enough have been noted
+					}
 				}
 				select {
 				case <-ticker.C:
