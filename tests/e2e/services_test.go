@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -16,6 +17,9 @@ import (
 	"kedge/tests/host"
 	"kedge/tests/image"
 )
+
+// nodeIsReady matches the line of the part that is ready last.
+var nodeIsReady = regexp.MustCompile(`(?m)^node +ready`)
 
 const servicesYAML = `
 apiVersion: apps/v1
@@ -351,6 +355,9 @@ func (n *node) waitHealthy(t *testing.T) string {
 			t.Fatal(err)
 		}
 		r = n.Exec(t.Context(), kedge, "status")
+		if !nodeIsReady.MatchString(r.Stdout) { // parts that have not begun to start are not listed
+			return errors.New(r.Stdout)
+		}
 		return r.Check()
 	})
 	return r.Stdout
