@@ -43,14 +43,14 @@ for c in "$pod"/*/; do
 done
 result answer "$(wget -q -O - "http://$ip:8080/hostname")"
 service=$(kedge kubectl get service limited -o 'jsonpath={.spec.clusterIP}')
-served() { wget -q -T 2 -O - "http://$service/hostname"; }
+served() { wget -q -O - "http://$service/hostname"; }
 within 30 served
 result proxy "$(kedge status | sed -n 's/^proxy *//p' | cut -d' ' -f1)"
 result modules_ipvs "$(cut -d' ' -f1 /proc/modules | grep -xE 'ip_vs|ip_vs_rr' | sort | tr '\n' ' ')"
 result virtual "$(grep -c ' rr ' /proc/net/ip_vs)"
 result service_from_node "$(served)"
 result service_from_pod "$(kedge kubectl exec limited -- probe dial http "$service" hostname)"
-result node_port "$(wget -q -T 2 -O - http://10.0.2.15:30080/hostname)"
+result node_port "$(wget -q -O - http://10.0.2.15:30080/hostname)"
 result api_from_pod "$(kedge kubectl exec limited -- probe api /version | grep -c gitVersion)"
 kedge kubectl apply -f /test/hungry.yaml || exit 1
 hungry() { [ "$(kedge kubectl get pod hungry -o 'jsonpath={.status.containerStatuses[0].state.terminated.reason}')" = OOMKilled ]; }

@@ -95,21 +95,21 @@ func (d *drain) destRequests(now server, was []netip.AddrPort) []vs.Request {
 	}
 	for _, at := range was {
 		if _, has := slices.BinarySearchFunc(now.dests, at, netip.AddrPort.Compare); !has {
-			all = append(all, d.retire(now.ID, vs.Dest{AddrPort: at, Weight: 1, Active: 1}))
+			all = append(all, d.retire(now, vs.Dest{AddrPort: at, Weight: 1, Active: 1}))
 		}
 	}
 	return all
 }
 
 // retire takes a destination away, at once or when its connections have ended.
-func (d *drain) retire(id vs.ID, dest vs.Dest) vs.Request {
-	if !drains(id.Protocol) || dest.Idle() {
-		d.forget(id, dest.AddrPort)
-		return vs.DeleteDest(id, dest)
+func (d *drain) retire(s server, dest vs.Dest) vs.Request {
+	if !s.drains || dest.Idle() {
+		d.forget(s.ID, dest.AddrPort)
+		return vs.DeleteDest(s.ID, dest)
 	}
-	d.add(id, dest.AddrPort)
+	d.add(s.ID, dest.AddrPort)
 	dest.Weight = 0
-	return vs.SetDest(id, dest)
+	return vs.SetDest(s.ID, dest)
 }
 
 // watchDrain looks after a while, as long as something drains.

@@ -181,10 +181,10 @@ func (b *Backend) compareServer(want server, is vs.Server, dests []vs.Dest, drai
 		case d.Weight == 0 && known:
 			b.drain.add(want.ID, d.AddrPort)
 			b.drain.until[want.ID][d.AddrPort] = until
-		case d.Weight == 0 && drains(want.Protocol) && !d.Idle():
+		case d.Weight == 0 && want.drains:
 			b.drain.add(want.ID, d.AddrPort) // since before the start
 		default:
-			requests = append(requests, b.drain.retire(want.ID, d))
+			requests = append(requests, b.drain.retire(want, d))
 		}
 	}
 	for _, at := range want.dests {

@@ -38,7 +38,8 @@ type front struct {
 // server is a virtual server with its destinations, sorted.
 type server struct {
 	vs.Server
-	dests []netip.AddrPort
+	drains bool // connections end, so that waiting for that makes sense; the ID of a firewall mark does not tell
+	dests  []netip.AddrPort
 }
 
 // wish is all that the kernel has to hold for one state.Service.
@@ -137,7 +138,7 @@ func pool(s *state.Service, p state.Pool) []state.Endpoint {
 // server is the virtual server with its scheduler. Persistence does not work with a mark, where the kernel sends persistent
 // connections to the port that the client asked for: there, the client's address is hashed.
 func (sh shaper) server(s *state.Service, id vs.ID, endpoints []state.Endpoint) server {
-	v := server{Server: vs.Server{ID: id, Flags: vs.Label, Scheduler: s.Scheduler}}
+	v := server{Server: vs.Server{ID: id, Flags: vs.Label, Scheduler: s.Scheduler}, drains: s.Protocol != unix.IPPROTO_UDP}
 	if v.Scheduler == "" || !sh.usable(v.Scheduler) {
 		v.Scheduler = sh.scheduler
 	}
@@ -160,6 +161,3 @@ func (sh shaper) server(s *state.Service, id vs.ID, endpoints []state.Endpoint) 
 
 // hashScheduler is Maglev: of all that hash the client's address it moves the fewest clients when endpoints change.
 const hashScheduler = "mh"
-
-// drains tells whether connections of the protocol end, so that waiting for that makes sense.
-func drains(protocol uint8) bool { return protocol != unix.IPPROTO_UDP }
