@@ -3,6 +3,7 @@ package datastore
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -112,7 +114,7 @@ func (c *Client) Remove(ctx context.Context, name string) (Member, error) {
 func (c *Client) remove(ctx context.Context, m Member) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	if _, err := c.etcd.MemberRemove(ctx, m.number); err != nil {
+	if _, err := c.etcd.MemberRemove(ctx, m.number); err != nil && !errors.Is(err, rpctypes.ErrMemberNotFound) { // another may have been first
 		return fmt.Errorf("remove member %s: %w", cmp.Or(m.Name, m.ID), err)
 	}
 	return nil

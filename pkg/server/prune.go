@@ -21,8 +21,8 @@ import (
 // pruneInterval is the pause before a member is looked at again that cannot be removed yet.
 const pruneInterval = 5 * time.Second
 
-// prune removes the members of the datastore whose Nodes are deleted. It runs on the server that leads, and watches nothing while
-// there is one server.
+// prune removes the members of the datastore whose Nodes are deleted. It runs on every server, because the one that led may be the
+// one whose Node is deleted, and watches nothing while there is one.
 func (s *server) prune() lifecycle.Component {
 	return lifecycle.Func("members of deleted nodes", func(ctx context.Context, ready func()) error {
 		ready()

@@ -91,6 +91,7 @@ func (s *server) parts() lifecycle.Component {
 		lifecycle.Parallel("cluster",
 			lifecycle.Sequence("members", s.addons(), s.approver()), // whose rights are among the add-ons
 			s.servers(),
+			s.prune(),
 			lifecycle.Deferred("certificates renewal", func() (lifecycle.Component, error) { return pki.Renewer(s.certificates), nil }),
 			// The kubelet comes after the controllers are built; embedded/controllermanager says why.
 			lifecycle.Sequence("controllers and node", s.controllers(), s.workloads()),

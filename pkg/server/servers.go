@@ -40,7 +40,7 @@ func (s *server) controllers() lifecycle.Component {
 			Lease: leaseName, Identity: s.cfg.NodeName, Client: client,
 			Many: s.state.Many(), Held: s.state.Open, Log: s.log,
 		}, func() lifecycle.Component {
-			return lifecycle.Parallel("controllers", s.scheduler(), s.controllerManager(), s.prune())
+			return lifecycle.Parallel("controllers", s.scheduler(), s.controllerManager())
 		}), nil
 	})
 }
