@@ -77,14 +77,18 @@ func TestDraining(t *testing.T) {
 func TestNotReady(t *testing.T) {
 	fakes := []*fake{newFake(t, "x"), newFake(t, "y")}
 	var ill atomic.Bool
-	asked := make(chan string, 100)
+	asked, well := make(chan string, 100), make(chan string, 100)
 	b := run(t, Config{Check: func(_ context.Context, address string) error {
 		if ill.Load() {
 			asked <- address
 			return errors.New("readyz is 500")
 		}
+		well <- address
 		return nil
 	}}, fakes...)
+	for range fakes { // the start asks each once
+		<-well
+	}
 	order := ranked(b, fakes...)
 	awaitWho(t, b, order[0].name)
 	ill.Store(true)
