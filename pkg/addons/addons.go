@@ -60,6 +60,10 @@ func backoff() wait.Backoff {
 	return wait.Backoff{Duration: 20 * time.Millisecond, Factor: 1.5, Jitter: 0.1, Steps: 20, Cap: 5 * time.Second}
 }
 
+// patience is how long an object may be called invalid: the API server calls a Service so until it has loaded the ranges of
+// cluster IPs, which may be a moment after it is ready.
+const patience = 15 * time.Second
+
 // apply tries until the object is accepted or can never be.
 func apply(ctx context.Context, client dynamic.Interface, o *unstructured.Unstructured, log *slog.Logger) error {
 	resource, ok := resources()[o.GroupVersionKind()]
@@ -70,12 +74,13 @@ func apply(ctx context.Context, client dynamic.Interface, o *unstructured.Unstru
 	if ns := o.GetNamespace(); ns != "" {
 		target = client.Resource(resource).Namespace(ns)
 	}
+	begin := time.Now()
 	err := backoff().DelayFunc().Until(ctx, true, false, func(ctx context.Context) (bool, error) {
 		_, err := target.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
 		switch {
 		case err == nil:
 			return true, nil
-		case apierrors.IsInvalid(err) || apierrors.IsBadRequest(err):
+		case apierrors.IsBadRequest(err), apierrors.IsInvalid(err) && time.Since(begin) > patience:
 			return false, err
 		}
 		log.Debug("object cannot be applied yet", "kind", o.GetKind(), "name", o.GetName(), "error", err)

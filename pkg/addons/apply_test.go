@@ -5,7 +5,10 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -66,7 +69,7 @@ func TestApply(t *testing.T) {
 		{"at once", nil, 1, ""},
 		{"the namespace is made meanwhile", []error{missing, missing}, 3, ""},
 		{"not allowed yet, no connection", []error{apierrors.NewForbidden(services, "kube-dns", nil), errors.New("EOF")}, 3, ""},
-		{"invalid", []error{missing, invalid}, 2, `apply Service kube-dns: Service "kube-dns" is invalid`},
+		{"the range of its address is being loaded", []error{missing, invalid, invalid}, 4, ""},
 		{"bad request", []error{apierrors.NewBadRequest("no")}, 1, "apply Service kube-dns: no"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -83,6 +86,16 @@ func TestApply(t *testing.T) {
 			}
 		})
 	}
+	t.Run("invalid", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			client, _ := cluster(slices.Repeat([]error{invalid}, 1000)...)
+			begin, want := time.Now(), `apply Service kube-dns: Service "kube-dns" is invalid`
+			err := apply(t.Context(), client, service(t), log)
+			if took := time.Since(begin); err == nil || err.Error() != want || took < patience || took > 2*patience {
+				t.Errorf("error %v after %s, want %s after %s", err, took, want, patience)
+			}
+		})
+	})
 	t.Run("stopped", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		client, _ := cluster()
