@@ -1,9 +1,6 @@
 package agent
 
 import (
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -53,40 +50,5 @@ func TestAddresses(t *testing.T) {
 	}}}
 	if diff := cmp.Diff([]string{"192.0.2.1", "2001:db8::1", "198.51.100.1"}, addresses(node)); diff != "" {
 		t.Errorf("addresses (-want +got):\n%s", diff)
-	}
-}
-
-func TestWriteFile(t *testing.T) {
-	dir := t.TempDir()
-	file := filepath.Join(dir, "containerd.toml")
-	for _, text := range []string{"first, and longer", "second"} {
-		if err := writeFile(file, []byte(text)); err != nil {
-			t.Fatal(err)
-		}
-		if got, err := os.ReadFile(file); err != nil || string(got) != text {
-			t.Errorf("file is %q, error %v", got, err)
-		}
-	}
-	// A directory cannot be replaced by a file: the error names it, and nothing is left behind.
-	taken := filepath.Join(dir, "taken")
-	if err := os.MkdirAll(filepath.Join(taken, "x"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := writeFile(taken, nil); err == nil || !strings.HasPrefix(err.Error(), "write "+taken+": ") {
-		t.Errorf("error %v", err)
-	}
-	if err := writeFile(filepath.Join(dir, "missing", "file"), nil); err == nil || !strings.HasPrefix(err.Error(), "create temporary file: ") {
-		t.Errorf("error %v", err)
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	if diff := cmp.Diff([]string{"containerd.toml", "taken"}, names); diff != "" {
-		t.Errorf("files (-want +got):\n%s", diff)
 	}
 }

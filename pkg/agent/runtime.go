@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -18,6 +17,7 @@ import (
 	"kedge/pkg/config"
 	"kedge/pkg/cri"
 	"kedge/pkg/cri/registries"
+	"kedge/pkg/durable"
 	"kedge/pkg/lifecycle"
 	"kedge/pkg/logging"
 	"kedge/pkg/network/cni"
@@ -67,7 +67,7 @@ func (a *Agent) containerd() (lifecycle.Component, error) {
 			return nil, fmt.Errorf("create directory: %w", err)
 		}
 	}
-	if err := writeFile(file, text); err != nil {
+	if err := durable.Replace(file, text); err != nil {
 		return nil, err
 	}
 	return containerd.New(containerd.Config{File: file, Log: logging.For(a.Log, "containerd")}), nil
@@ -127,21 +127,4 @@ func serviceVIPs(c *config.Config) ([]cni.ServiceVIP, error) {
 		}
 	}
 	return vips, nil
-}
-
-// writeFile replaces a file so that a power cut leaves the former or the new one.
-func writeFile(path string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return fmt.Errorf("create temporary file: %w", err)
-	}
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(f.Name()))
-	}
-	return nil
 }

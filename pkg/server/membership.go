@@ -14,6 +14,7 @@ import (
 
 	"kedge/embedded/etcd"
 	"kedge/pkg/datastore"
+	"kedge/pkg/durable"
 	"kedge/pkg/join"
 	"kedge/pkg/pki"
 )
@@ -127,19 +128,7 @@ func (s *server) saveMembership(m *membership) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return fmt.Errorf("create directory: %w", err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(file), ".membership.*")
-	if err != nil {
-		return fmt.Errorf("create temporary file: %w", err)
-	}
-	_, err = f.Write(append(text, '\n'))
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), file)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", file, err), os.Remove(f.Name()))
-	}
-	return nil
+	return durable.Replace(file, append(text, '\n'))
 }
 
 // openDatastore says how this server's part of the datastore is to run. Nothing of it runs yet.

@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"kedge/pkg/cri"
+	"kedge/pkg/durable"
 )
 
 // state is what has been imported. Losing it costs time, nothing else.
@@ -84,17 +85,8 @@ func (i *Importer) writeState(s *state) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("write imported images: %w", err)
 	}
-	f, err := os.CreateTemp(dir, ".images-*")
-	if err != nil {
+	if err := durable.Replace(i.StateFile, content); err != nil {
 		return fmt.Errorf("write imported images: %w", err)
-	}
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), i.StateFile)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write imported images: %w", err), os.Remove(f.Name()))
 	}
 	s.written = &now
 	return nil

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"kedge/pkg/durable"
 )
 
 const (
@@ -114,7 +116,7 @@ func writeTree(dir string, files map[string][]byte) error {
 		if err := os.MkdirAll(sub, 0o700); err != nil {
 			return fmt.Errorf("create directory of registry: %w", err)
 		}
-		if err := replaceFile(filepath.Join(sub, hostsFile), files[name]); err != nil {
+		if err := durable.Replace(filepath.Join(sub, hostsFile), files[name]); err != nil {
 			return fmt.Errorf("write hosts of registry %s: %w", name, err)
 		}
 	}
@@ -144,21 +146,4 @@ func removeStale(dir string, files map[string][]byte) error {
 		}
 	}
 	return errors.Join(failed...)
-}
-
-// replaceFile leaves the old content or the new, nothing in between.
-func replaceFile(file string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(file), ".new-*") // 0600
-	if err != nil {
-		return fmt.Errorf("create temporary file: %w", err)
-	}
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), file)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
 }
