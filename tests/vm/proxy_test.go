@@ -22,7 +22,7 @@ func TestServiceProxy(t *testing.T) {
 		files["bin/"+name] = testBinary(t, dir, name, pkg)
 	}
 	found := runMachine(t, dir, files)
-	for _, name := range []string{"vs", "backend", "ipvs", "nftables"} {
+	for _, name := range []string{"vs", "backend", "ipvs", "ipvs_alone", "nftables"} {
 		if strings.HasPrefix(found[name], "0 passed") || !strings.Contains(found[name], ", 0 failed") {
 			t.Errorf("%s: %q", name, found[name])
 		}
