@@ -4,7 +4,7 @@ status=0
 run() { # NAME ENVIRONMENT COMMAND...
   name=$1; shift
   begin=$(cut -d. -f1 /proc/uptime)
-  env "$@" -test.v >/tmp/out 2>&1 || { status=1; cat /tmp/out; }
+  env "$@" -test.v >/tmp/out 2>&1 || { status=1; cat /tmp/out; grep -B8 -e '--- FAIL' /tmp/out; } # the console is shown from its end
   echo "RESULT ${name}=$(grep -c '^--- PASS' /tmp/out) passed, $(grep -c '^--- FAIL' /tmp/out) failed, $(grep -c '^--- SKIP' /tmp/out) skipped"
   echo "RESULT ${name}_seconds=$(($(cut -d. -f1 /proc/uptime) - begin))"
 }
@@ -14,8 +14,8 @@ run backend ipvs.test
 modprobe sctp
 # TestRepair takes as long as all others. TestSurvive counts a connection that takes 900 ms as lost, which needs a machine of its own; TestForeign
 # reads /proc/net/ip_vs, from which the kernel leaves virtual servers out when several network namespaces have some.
-run ipvs KEDGE_PROXY=ipvs KEDGE_SOAK=0 netns.test -test.parallel=8 -test.skip='^(TestRepair|TestSurvive|TestForeign)$'
+run ipvs KEDGE_PROXY=ipvs KEDGE_SOAK=0 netns.test -test.parallel=3 -test.skip='^(TestRepair|TestSurvive|TestForeign)$'
 run ipvs_alone KEDGE_PROXY=ipvs KEDGE_SOAK=0 netns.test -test.parallel=1 -test.run='^(TestSurvive|TestForeign)$'
-run nftables KEDGE_PROXY=nftables KEDGE_SOAK=0 netns.test -test.parallel=8 -test.run='^(TestClusterIP|TestNodePort|TestExternalLocal|TestSCTP)$'
+run nftables KEDGE_PROXY=nftables KEDGE_SOAK=0 netns.test -test.parallel=3 -test.run='^(TestClusterIP|TestNodePort|TestExternalLocal|TestSCTP)$'
 echo "RESULT modules=$(cut -d' ' -f1 /proc/modules | grep -xE 'ip_vs|ip_vs_rr' | sort | tr '\n' ' ')"
 exit $status
