@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -51,7 +50,7 @@ func refuseExpired(next http.Handler, secrets listers.SecretNamespaceLister, cod
 func expired(token string, secrets listers.SecretNamespaceLister, now time.Time) (string, bool) {
 	id, secret, _ := strings.Cut(token, ".")
 	stored, err := secrets.Get(util.BootstrapTokenSecretName(id))
-	if err != nil || stored.Type != corev1.SecretType(api.SecretTypeBootstrapToken) {
+	if err != nil || stored.Type != api.SecretTypeBootstrapToken {
 		return "", false
 	}
 	if subtle.ConstantTimeCompare(stored.Data[api.BootstrapTokenSecretKey], []byte(secret)) != 1 {

@@ -102,11 +102,3 @@ func lookup(name string) (Option, bool) {
 	}
 	return Option{}, false
 }
-
-func names(options []Option) []string {
-	out := make([]string, 0, len(options))
-	for _, o := range options {
-		out = append(out, o.Name)
-	}
-	return out
-}

@@ -99,7 +99,7 @@ func comment(rule nft.Rule) []byte {
 		}
 		h.Write(b)
 	}
-	return userdata.AppendString(nil, userdata.Type(userdata.TypeComment), "kedge "+hex.EncodeToString(h.Sum(nil)[:8]))
+	return userdata.AppendString(nil, userdata.TypeComment, "kedge "+hex.EncodeToString(h.Sum(nil)[:8]))
 }
 
 // own lists what is there of kedge's part.
