@@ -1,0 +1,45 @@
+package usage
+
+import (
+	"os"
+	"testing"
+	"time"
+)
+
+func TestParseStat(t *testing.T) {
+	const text = "42 (a ) b) S 1 42 42 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 7 0 1000 1 1"
+	cpu, threads, err := parseStat(text)
+	if err != nil || cpu != 3*time.Second || threads != 7 {
+		t.Errorf("got %v, %d threads, %v; want 3s, 7 threads", cpu, threads, err)
+	}
+	if _, _, err := parseStat("42 (a) S 1"); err == nil {
+		t.Error("a short line is accepted")
+	}
+}
+
+func TestOf(t *testing.T) {
+	before, err := Of(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	block := make([]byte, 64<<20)
+	for i := range block {
+		block[i] = byte(i)
+	}
+	after, err := Of(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if grown := after.Anonymous - before.Anonymous; grown < 60<<20 || after.Resident < after.Anonymous {
+		t.Errorf("64 MB more used: anonymous memory grew by %d bytes; %+v", grown, after)
+	}
+	if after.Files <= before.Files {
+		t.Errorf("a file more open: %d, before %d", after.Files, before.Files)
+	}
+	_ = block[len(block)-1]
+}
