@@ -23,7 +23,7 @@ func serve(ctx context.Context, address, file string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("listen for pulls: %w", err)
 	}
-	fmt.Fprintf(out, "%d image names at http://%s\n", archive.Names(), listener.Addr())
+	fmt.Fprintf(out, "%d image names at http://%s\n", len(archive.Names()), listener.Addr())
 	server := &http.Server{Handler: archive, ReadHeaderTimeout: 5 * time.Second}
 	defer context.AfterFunc(ctx, func() { server.Close() })()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

@@ -70,8 +70,12 @@ func (t tree) blob(root string, content []byte) {
 }
 
 // skipped begins the paths of what packages bring and no spec needs.
-const skipped = "usr/share/doc usr/share/man usr/share/locale usr/share/info usr/share/lintian usr/share/bug usr/share/bash-completion " +
-	"usr/share/gdb usr/share/menu usr/share/pixmaps usr/lib/systemd usr/lib/x86_64-linux-gnu/gconv etc/init.d etc/cron etc/logrotate.d etc/ufw"
+const skipped = "etc/cron etc/init.d etc/logrotate.d etc/skel etc/ufw usr/lib/systemd usr/share/bash-completion usr/share/bug " +
+	"usr/share/debianutils usr/share/doc usr/share/gdb usr/share/info usr/share/initramfs-tools usr/share/lintian usr/share/locale " +
+	"usr/share/man usr/share/menu usr/share/pixmaps"
+
+// gconv is where the C library keeps encodings.
+const gconv = "/gconv/"
 
 // unpack adds the files of a Debian package.
 func (t tree) unpack(ctx context.Context, file string) error {
@@ -99,6 +103,9 @@ func (t tree) unpack(ctx context.Context, file string) error {
 // add adds a file of a package. Ordinary directories come with what is in them.
 func (t tree) add(header *tar.Header, content io.Reader) error {
 	name := place(header.Name)
+	if strings.Contains(name, gconv) {
+		return nil
+	}
 	for prefix := range strings.FieldsSeq(skipped) {
 		if strings.HasPrefix(name, prefix) {
 			return nil

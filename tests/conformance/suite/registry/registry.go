@@ -13,8 +13,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -22,10 +24,13 @@ import (
 // Archive is an http.Handler with the images of a file.
 type Archive struct {
 	file  *os.File
-	blobs map[string]*io.SectionReader // by digest
-	names map[string]string            // from the image's name to its manifest's digest
-	types map[string]string            // media types of manifests by digest
+	blobs map[string]span   // by digest
+	names map[string]string // from the image's name to its manifest's digest
+	types map[string]string // media types of manifests by digest
 }
+
+// span is where content lies in the file, in bytes.
+type span struct{ offset, size int64 }
 
 // Open reads the archive's index. The caller closes the archive.
 func Open(path string) (*Archive, error) {
@@ -33,7 +38,7 @@ func Open(path string) (*Archive, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open image archive: %w", err)
 	}
-	a := &Archive{file: file, blobs: map[string]*io.SectionReader{}, names: map[string]string{}, types: map[string]string{}}
+	a := &Archive{file: file, blobs: map[string]span{}, names: map[string]string{}, types: map[string]string{}}
 	if err := a.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("read image archive %s: %w", path, err), file.Close())
 	}
@@ -43,8 +48,8 @@ func Open(path string) (*Archive, error) {
 // Close closes the file.
 func (a *Archive) Close() error { return a.file.Close() }
 
-// Names returns how many names the archive's images have.
-func (a *Archive) Names() int { return len(a.names) }
+// Names lists the images' names in alphabetical order.
+func (a *Archive) Names() []string { return slices.Sorted(maps.Keys(a.names)) }
 
 func (a *Archive) load() error {
 	for members := tar.NewReader(a.file); ; {
@@ -61,7 +66,7 @@ func (a *Archive) load() error {
 			if err != nil {
 				return fmt.Errorf("find content: %w", err)
 			}
-			a.blobs["sha256:"+digest] = io.NewSectionReader(a.file, start, header.Size)
+			a.blobs["sha256:"+digest] = span{start, header.Size}
 		}
 		if header.Name == "index.json" {
 			if err := a.readIndex(members); err != nil {
@@ -121,6 +126,10 @@ func (a *Archive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !strings.HasPrefix(reference, "sha256:") {
 		reference = a.find(r.URL.Query().Get("ns"), repository+":"+reference)
 	}
+	if a.types[reference] == "" {
+		refuse(w, http.StatusNotFound, "MANIFEST_UNKNOWN")
+		return
+	}
 	a.send(w, r, reference, a.types[reference])
 }
 
@@ -139,19 +148,13 @@ func (a *Archive) find(host, path string) string {
 
 func (a *Archive) send(w http.ResponseWriter, r *http.Request, digest, mediaType string) {
 	content, ok := a.blobs[digest]
-	if !ok || mediaType == "" {
-		refuse(w, http.StatusNotFound, "MANIFEST_UNKNOWN")
+	if !ok {
+		refuse(w, http.StatusNotFound, "BLOB_UNKNOWN")
 		return
 	}
 	w.Header().Set("Content-Type", mediaType)
 	w.Header().Set("Docker-Content-Digest", digest)
-	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(a.file, offset(content), content.Size()))
-}
-
-// offset is where the section begins in the file.
-func offset(s *io.SectionReader) int64 {
-	_, start, _ := s.Outer()
-	return start
+	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(a.file, content.offset, content.size))
 }
 
 func cutLast(s, sep string) (before, after string, found bool) {
