@@ -34,7 +34,9 @@ func (l larder) base(ctx context.Context, t tree) error {
 	if err := l.packages(ctx, t, "base"); err != nil {
 		return err
 	}
-	t.link("bin/sh", "bash")
+	if err := t.copy("bin/sh", filepath.Join(l.bin, "sh"), 0o755); err != nil {
+		return err
+	}
 	return l.applets(ctx, t)
 }
 

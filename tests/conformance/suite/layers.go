@@ -10,9 +10,8 @@ import (
 )
 
 // packages are the Debian packages of the layers that have any, without what they depend on.
-//
-// The shell is bash and the rest busybox. Not busybox's own shell: Debian's drops environment variables whose names are
-// no identifiers, which containers may have. Its wget fails with -T, so that there is another where specs use that.
+// Programs are busybox's where no package brings them. There is another wget where specs use its option -T, with which
+// Debian's busybox fails, and bash for what e2e/sh says.
 func packages() map[string][]string {
 	return map[string][]string{
 		"base":   {"libc6", "libc-bin", "bash", "busybox"},

@@ -88,7 +88,7 @@ func (m module) buildPrograms(ctx context.Context, dir string) error {
 	version := agnhost[strings.LastIndex(agnhost, ":")+1:]
 	args := []string{
 		"build", "-ldflags=-s -w", "-ldflags=" + agnhostPath + "=-s -w -X main.Version=" + version, "-o", dir + "/",
-		"./coredns", "go.etcd.io/etcd/server/v3", "k8s.io/sample-apiserver", agnhostPath,
+		"./coredns", "./sh", "go.etcd.io/etcd/server/v3", "k8s.io/sample-apiserver", agnhostPath,
 	}
 	for _, name := range []string{"nonewprivs", "regression-issue-74839", "resource-consumer", "resource-consumer/consume-cpu"} {
 		args = append(args, kubernetesPath+"/test/images/"+name)

@@ -31,7 +31,7 @@ func (m module) imagesStamp(dir string) (stamp, error) {
 	if err != nil {
 		return stamp{}, fmt.Errorf("find own executable: %w", err)
 	}
-	inputs, err := digest(nil, self, m.file("go.mod"), m.file("go.sum"), m.file("coredns/main.go"))
+	inputs, err := digest(nil, self, m.file("go.mod"), m.file("go.sum"), m.file("coredns/main.go"), m.file("sh/main.go"))
 	return stamp{filepath.Join(dir, "images.stamp"), inputs, []string{filepath.Join(dir, archiveName)}}, err
 }
 
