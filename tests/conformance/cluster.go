@@ -153,7 +153,7 @@ func (c *cluster) imported(n *node) func(context.Context) error {
 		if err := r.Check(); err != nil {
 			return err
 		}
-		for _, name := range c.registries[0].names {
+		for _, name := range c.registries[0].archive.Names() {
 			if !strings.Contains(r.Stdout, name+"\n") {
 				return fmt.Errorf("image %s is not there", name)
 			}

@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +30,7 @@ type options struct {
 	out       string
 	focus     string // regular expression over the specs' full names; empty: all
 	selection bool   // the selection of CI
+	part      string // "parallel" or "serial"; empty: both
 	procs     int    // workers that run specs side by side
 	repeat    int
 	rest      time.Duration // after the parallel part, before the last reading of usage
@@ -43,6 +45,7 @@ func main() {
 	flag.StringVar(&o.out, "out", "", "directory for logs, reports and profiles (default SUITE/results/TIME)")
 	flag.StringVar(&o.focus, "focus", "", "run the conformance specs whose full name matches this regular expression; all of them when empty")
 	flag.BoolVar(&o.selection, "selection", false, "run the selection that CI runs")
+	flag.StringVar(&o.part, "part", "", "run only the part named parallel or serial")
 	flag.IntVar(&o.procs, "procs", 8, "workers of the parallel part")
 	flag.IntVar(&o.repeat, "repeat", 1, "run what was chosen so many times, on one cluster")
 	flag.DurationVar(&o.rest, "rest", 0, "wait so long after the parallel part before usage is read again")
@@ -104,6 +107,9 @@ func (o *options) complete() error {
 	}
 	if o.focus != "" && o.selection {
 		errs = append(errs, fmt.Errorf("-focus and -selection exclude each other"))
+	}
+	if !slices.Contains([]string{"", "parallel", "serial"}, o.part) {
+		errs = append(errs, fmt.Errorf("-part is %q, must be parallel or serial", o.part))
 	}
 	errs = append(errs, os.MkdirAll(o.out, 0o755))
 	return errors.Join(errs...)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -16,21 +17,22 @@ import (
 type part struct {
 	name   string
 	labels string // a filter over ginkgo's labels
-	focus  string // a regular expression over full names
+	focus  string // a regular expression over full names; empty: all
+	skip   string // the same, for what is left out
 	procs  int
 	rest   time.Duration
 }
 
 // parts are run in this order. [Disruptive] is a kind of [Serial].
 func parts(o options) []part {
-	focus := o.focus
+	all := []part{
+		{name: "parallel", labels: "Conformance && !Serial", focus: o.focus, procs: o.procs, rest: o.rest},
+		{name: "serial", labels: "Conformance && Serial", focus: o.focus, procs: 1},
+	}
 	if o.selection {
-		focus = selection()
+		all[0].skip, all[1].focus = slow(), quickSerial()
 	}
-	return []part{
-		{name: "parallel", labels: "Conformance && !Serial", focus: focus, procs: o.procs, rest: o.rest},
-		{name: "serial", labels: "Conformance && Serial", focus: focus, procs: 1},
-	}
+	return slices.DeleteFunc(all, func(p part) bool { return o.part != "" && p.name != o.part })
 }
 
 // run runs the suite against the cluster and prints its report. Its error says that specs failed, or why they did not run.
@@ -88,6 +90,9 @@ func (p part) ginkgo(ctx context.Context, o options, c *cluster, dir string) (in
 	}
 	if p.focus != "" {
 		args = append(args, "--focus="+p.focus)
+	}
+	if p.skip != "" {
+		args = append(args, "--skip="+p.skip)
 	}
 	args = append(args, o.e2e(), "--",
 		"--kubeconfig="+c.kubeconfig(), "--kubectl-path="+c.kubectl, "--provider=skeleton", "--node-os-distro=custom", "--allowed-not-ready-nodes=0",
