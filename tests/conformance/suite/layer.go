@@ -45,7 +45,7 @@ func (t tree) layer() (v1.Layer, error) {
 func (p packed) Digest() (v1.Hash, error) { return p.digest, nil }
 
 // DiffID is the digest of the plain content.
-func (p packed) DiffID() (v1.Hash, error) { return p.diff, nil }
+func (p packed) DiffID() (v1.Hash, error) { return p.diff, nil } //nolint:unparam // CompressedToLayer wants this signature
 
 // Size is that of the compressed content, in bytes.
 func (p packed) Size() (int64, error) { return int64(len(p.content)), nil }
