@@ -20,7 +20,8 @@ const (
 	startLimit = 3 * time.Minute
 )
 
-// cluster is a server and an agent with the suite's images; pods run on both.
+// cluster is a server and an agent with the suite's images; pods run on both. One that was there before has no lab, and
+// its nodes are not known.
 type cluster struct {
 	o          options
 	lab        *host.Lab
@@ -35,6 +36,18 @@ type node struct {
 	role  string
 	kedge *host.Process
 	log   string
+}
+
+// openCluster takes the cluster that the options name, or makes one.
+func openCluster(ctx context.Context, o options) (*cluster, error) {
+	if o.existing == "" {
+		return newCluster(ctx, o)
+	}
+	c := &cluster{o: o, kubectl: filepath.Join(o.out, "kubectl")}
+	if err := os.Symlink(o.kedge, c.kubectl); err != nil {
+		return nil, fmt.Errorf("make kubectl: %w", err)
+	}
+	return c, nil
 }
 
 // newCluster returns when both nodes are Ready and have the images.
@@ -192,7 +205,12 @@ func (c *cluster) until(ctx context.Context, what string, ask func(context.Conte
 }
 
 // kubeconfig is the administrator's, for use at the switch.
-func (c *cluster) kubeconfig() string { return filepath.Join(c.o.out, "kubeconfig.yaml") }
+func (c *cluster) kubeconfig() string {
+	if c.o.existing != "" {
+		return c.o.existing
+	}
+	return filepath.Join(c.o.out, "kubeconfig.yaml")
+}
 
 func (c *cluster) writeKubeconfig() error {
 	text, err := os.ReadFile(c.nodes[0].Path(kubeconfig))
@@ -221,9 +239,10 @@ func (c *cluster) Close() error {
 	for _, r := range c.registries {
 		errs = append(errs, r.Close())
 	}
-	if c.lab != nil {
-		errs = append(errs, c.lab.Close())
+	if c.lab == nil {
+		return errors.Join(errs...)
 	}
+	errs = append(errs, c.lab.Close())
 	_ = os.Remove(c.kubeconfig()) // it is the administrator's; it may not be there yet
 	return errors.Join(errs...)
 }

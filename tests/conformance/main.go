@@ -35,6 +35,7 @@ type options struct {
 	repeat    int
 	rest      time.Duration // after the parallel part, before the last reading of usage
 	proxy     string        // --proxy-mode of both nodes
+	existing  string        // kubeconfig of the cluster to test; empty: make one
 }
 
 func main() {
@@ -50,6 +51,7 @@ func main() {
 	flag.IntVar(&o.repeat, "repeat", 1, "run what was chosen so many times, on one cluster")
 	flag.DurationVar(&o.rest, "rest", 0, "wait so long after the parallel part before usage is read again")
 	flag.StringVar(&o.proxy, "proxy-mode", "auto", "as of kedge")
+	flag.StringVar(&o.existing, "kubeconfig", "", "test the cluster of this kubeconfig, whose nodes have the images, instead of one made for the test")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
@@ -61,13 +63,13 @@ func main() {
 }
 
 func run(ctx context.Context, o options) (err error) {
-	if os.Getuid() != 0 {
+	if os.Getuid() != 0 && o.existing == "" {
 		return fmt.Errorf("needs root to make hosts")
 	}
 	if err := o.complete(); err != nil {
 		return err
 	}
-	c, err := newCluster(ctx, o)
+	c, err := openCluster(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -92,7 +94,11 @@ func (o *options) complete() error {
 		o.out = filepath.Join(o.suite, "results", time.Now().UTC().Format("20060102-150405"))
 	}
 	var errs []error
-	for _, path := range []*string{&o.kedge, &o.suite, &o.out} {
+	paths := []*string{&o.kedge, &o.suite, &o.out}
+	if o.existing != "" {
+		paths = append(paths, &o.existing)
+	}
+	for _, path := range paths {
 		abs, err := filepath.Abs(*path)
 		errs = append(errs, err)
 		*path = abs

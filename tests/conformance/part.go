@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -97,6 +98,9 @@ func (p part) ginkgo(ctx context.Context, o options, c *cluster, dir string) (in
 	args = append(args, o.e2e(), "--",
 		"--kubeconfig="+c.kubeconfig(), "--kubectl-path="+c.kubectl, "--provider=skeleton", "--node-os-distro=custom", "--allowed-not-ready-nodes=0",
 		"--dump-logs-on-failure=false", "--disable-log-dump", "--report-dir="+dir)
+	if c.lab == nil {
+		return runHere(ctx, args, dir, log)
+	}
 	proc, err := c.lab.Switch.Start(host.Spec{Args: args, Dir: dir, Stdout: log, Stderr: log})
 	if err != nil {
 		return -1, err
@@ -106,4 +110,17 @@ func (p part) ginkgo(ctx context.Context, o options, c *cluster, dir string) (in
 		return code, errors.Join(err, proc.Signal(os.Interrupt))
 	}
 	return code, nil
+}
+
+// runHere runs the suite where this program runs, for a cluster that was there before.
+func runHere(ctx context.Context, args []string, dir string, log *os.File) (int, error) {
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
+	cmd.Cancel, cmd.WaitDelay = func() error { return cmd.Process.Signal(os.Interrupt) }, time.Minute
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return -1, fmt.Errorf("run the suite: %w", err)
+	}
+	return cmd.ProcessState.ExitCode(), nil
 }

@@ -101,6 +101,9 @@ func (w *watch) end(ctx context.Context, rest time.Duration) (string, error) {
 }
 
 func (w *watch) table(looks [][]moment, names []string) string {
+	if len(w.c.nodes) == 0 {
+		return ""
+	}
 	var b strings.Builder
 	b.WriteString("| | | resident MB | anonymous MB | live heap MB | goroutines | files | threads | CPU s |\n|---|---|---|---|---|---|---|---|---|\n")
 	for i, n := range w.c.nodes {
