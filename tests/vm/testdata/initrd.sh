@@ -16,7 +16,7 @@ second() {
 }
 second; begin=$up
 second; second; percent=$(((up - begin) / 2))
-if [ $percent -lt 70 ] || [ $percent -gt 150 ]; then
+if [ $percent -lt 50 ] || [ $percent -gt 200 ]; then
   echo "RESULT clock=$percent"
   /bin/busybox poweroff -f
 fi
