@@ -117,6 +117,9 @@ func (o *options) complete() error {
 	if !slices.Contains([]string{"", "parallel", "serial"}, o.part) {
 		errs = append(errs, fmt.Errorf("-part is %q, must be parallel or serial", o.part))
 	}
+	if flag.NArg() > 0 {
+		errs = append(errs, fmt.Errorf("unknown arguments %q, see -help", flag.Args()))
+	}
 	errs = append(errs, os.MkdirAll(o.out, 0o755))
 	return errors.Join(errs...)
 }
