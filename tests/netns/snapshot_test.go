@@ -45,7 +45,7 @@ func takeSnapshot(t *testing.T) snapshot {
 	return s
 }
 
-// takeRules lists tables, chains with the number of their rules and sets with the number of their elements.
+// takeRules lists tables, their objects, chains with the number of their rules and sets with the number of their elements.
 func takeRules(t *testing.T) (s snapshot) {
 	t.Helper()
 	conn := must(nftables.New())(t)
@@ -54,6 +54,11 @@ func takeRules(t *testing.T) (s snapshot) {
 		for _, set := range must(conn.GetSets(table))(t) {
 			elements := must(conn.GetSetElements(set))(t)
 			s = append(s, fmt.Sprintf("set %s %s with %d elements", table.Name, set.Name, len(elements)))
+		}
+		for _, o := range must(conn.GetNamedObjects(table))(t) {
+			if named, ok := o.(*nftables.NamedObj); ok {
+				s = append(s, fmt.Sprintf("object %s %s", table.Name, named.Name))
+			}
 		}
 	}
 	for _, c := range must(conn.ListChains())(t) {

@@ -2,7 +2,6 @@ package netns
 
 import (
 	"net"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -60,9 +59,9 @@ func (w *world) keepAsking(t *testing.T, from, to string) (stop func()) {
 					return
 				case <-tick.C:
 				}
-				if answer := w.in[from].Ask(network, source, target, refusalLimit); !strings.Contains(answer, " ") {
+				if failure := w.askOnce(from, source, target); failure != "" {
 					mu.Lock()
-					failures[target+" "+answer]++
+					failures[target+" "+failure]++
 					mu.Unlock()
 				}
 			}

@@ -20,8 +20,14 @@ const (
 	Unreachable = "unreachable" // ICMP says that there is no way, or there is no route
 )
 
+// The bytes that a server knows.
+const (
+	question = '?'
+	goAway   = '!'
+)
+
 // Serve answers every byte on a TCP or SCTP connection, and every UDP datagram, with the server's name and the address that
-// the client seems to have, until the returned function is called, which also ends the connections.
+// the client seems to have, and resets a TCP connection when Provoke asks for that, until the returned function is called, which also ends the connections.
 func (s *Space) Serve(network, address, name string) (stop func(), err error) {
 	err = s.Do(func() error {
 		if network == "udp" {
@@ -65,6 +71,10 @@ func answer(conn net.Conn, name string, conns *conns) {
 	line := []byte(name + " " + client(conn.RemoteAddr()) + "\n")
 	for b := make([]byte, 1); ; {
 		if _, err := conn.Read(b); err != nil {
+			return
+		}
+		if tcp, ok := conn.(*net.TCPConn); ok && b[0] == goAway {
+			_ = tcp.SetLinger(0)
 			return
 		}
 		if _, err := conn.Write(line); err != nil {
@@ -141,7 +151,7 @@ func (s *Space) Ask(network string, from netip.AddrPort, target string, limit ti
 // AskOn asks on an open connection.
 func AskOn(conn net.Conn, limit time.Duration) string {
 	_ = conn.SetDeadline(time.Now().Add(limit))
-	if _, err := conn.Write([]byte("?")); err != nil {
+	if _, err := conn.Write([]byte{question}); err != nil {
 		return Verdict(err)
 	}
 	buffer := make([]byte, 128)
@@ -150,6 +160,16 @@ func AskOn(conn net.Conn, limit time.Duration) string {
 		return Verdict(err)
 	}
 	return strings.TrimSuffix(string(buffer[:n]), "\n")
+}
+
+// Provoke makes the server reset an open connection, and returns what the client sees of that.
+func Provoke(conn net.Conn, limit time.Duration) string {
+	_ = conn.SetDeadline(time.Now().Add(limit))
+	if _, err := conn.Write([]byte{goAway}); err != nil {
+		return Verdict(err)
+	}
+	_, err := conn.Read(make([]byte, 1))
+	return Verdict(err)
 }
 
 // Verdict names what an error of a connection means.

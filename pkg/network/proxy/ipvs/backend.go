@@ -32,6 +32,7 @@ type Backend struct {
 	routes   *router
 	settings []setting
 	timeout  time.Duration
+	timeouts timeouts
 
 	mu         sync.Mutex // of all below, and of the sockets: draining goes on beside calls
 	node       state.Node
@@ -51,7 +52,7 @@ func New(opts Options) (*Backend, error) {
 		opts.Scheduler = defaultScheduler
 	}
 	b := &Backend{
-		opts: opts, timeout: tcpTimeout(), want: newDesired(), marks: newMarks(),
+		opts: opts, timeout: tcpTimeout(), timeouts: serviceTimeouts(), want: newDesired(), marks: newMarks(),
 		schedulers: map[string]bool{}, drain: newDrain(),
 	}
 	err := b.open()

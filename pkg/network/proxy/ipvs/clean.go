@@ -17,7 +17,7 @@ func cleanRules() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.remove(), r.close())
+	return errors.Join(r.remove(), r.removeTimeouts(""), r.close())
 }
 
 func cleanServers() error {

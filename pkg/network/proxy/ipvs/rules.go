@@ -39,9 +39,9 @@ const (
 )
 
 // chains are all chains with their rules. They depend on the node alone; what services want is in the sets.
-func chains(node state.Node) []nft.Chain {
+func chains(node state.Node, t timeouts) []nft.Chain {
 	mangle, source := nftables.ChainPriorityMangle, nftables.ChainPriorityNATSource
-	all := classChains(node)
+	all := classChains(node, t)
 	return append(all,
 		nft.Chain{Chain: nft.Regular(chainRoute), Rules: routeRules()},
 		nft.Chain{Chain: nft.Regular(chainNew), Rules: newRules(node)},
@@ -141,12 +141,12 @@ func postroutingRules(node state.Node) []nft.Rule {
 }
 
 // classChains are the chains that the map of entries leads to, one for each pair of actions that can come together.
-func classChains(node state.Node) []nft.Chain {
+func classChains(node state.Node, t timeouts) []nft.Chain {
 	own := nft.Join(fromNode(), intoLoopback(), addMark(markRefuse), accept())
 	all := []nft.Chain{{Chain: nft.Regular(chainName(refuse, refuse)), Rules: append([]nft.Rule{own}, act(nil, refuse)...)}}
 	for _, inside := range []action{serve, drop} {
 		for _, outside := range []action{serve, masquerade, divert, drop} {
-			c := nft.Chain{Chain: nft.Regular(chainName(inside, outside))}
+			c := nft.Chain{Chain: nft.Regular(chainName(inside, outside)), Rules: t.apply()}
 			c.Rules = append(append(c.Rules, insideRules(node, inside)...), act(nil, outside)...)
 			all = append(all, c)
 		}

@@ -25,7 +25,11 @@ func (b *Backend) Sync(node state.Node, all map[state.Key]*state.Service) (int, 
 	b.node, b.here = node, here
 	b.retryWhatFailed()
 	count, errs := b.ensureSettings()
-	regular, based := stages(chains(node))
+	if err := b.rules.addTimeouts(b.timeouts); err != nil {
+		b.opts.Log.Warn("cannot forget reset connections at once: a client that uses their ports again may wait a second", "error", err)
+		b.timeouts = nil
+	}
+	regular, based := stages(chains(node, b.timeouts))
 	n, err := b.rules.ensure(regular)
 	count += n
 	if err != nil {
@@ -39,7 +43,7 @@ func (b *Backend) Sync(node state.Node, all map[state.Key]*state.Service) (int, 
 	n, failed := b.syncContent(have)
 	count, errs = count+n, append(errs, failed...)
 	n, err = b.rules.ensure(based)
-	count, errs = count+n, append(errs, err)
+	count, errs = count+n, append(errs, err, b.rules.removeTimeouts(b.timeouts.name()))
 	n, failed = b.routes.ensure(wantedRoutes(node, b.want.routed), sourcesOf(node, b.here))
 	b.watchDrain()
 	return count + n, errors.Join(append(errs, failed...)...)

@@ -24,7 +24,8 @@ func parameters() []parameter {
 	return []parameter{
 		// Connections are tracked as others are: without it the kernel does not replace source addresses.
 		{name: "conntrack", value: "1"},
-		// A client that uses a port again gets a new decision, not the endpoint of its former connection, which may be gone.
+		// A client that uses a port again gets a new decision, not the endpoint of its former connection, which may be gone. See
+		// timeouts for what it needs of connection tracking.
 		{name: "conn_reuse_mode", value: "1"},
 		// A connection to a removed endpoint ends at once: it is reset, and UDP goes to another endpoint, not nowhere.
 		{name: "expire_nodest_conn", value: "1"},
