@@ -17,6 +17,7 @@ const (
 	manyTries    = 60                     // with up to four endpoints, one of them is not met once in 10^7 runs
 	firstPort    = 10000                  // from which the kernel takes none
 	lastPort     = 29999                  // where node ports begin
+	fewPorts     = 64                     // of a client that uses them again and again
 	enoughTries  = 20                     // to find what is not wanted, when all that is wanted was found
 )
 

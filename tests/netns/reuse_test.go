@@ -20,10 +20,10 @@ func (w *world) connectOnce(from string, source netip.AddrPort, target string) (
 	if err != nil {
 		return nil, space.Verdict(err)
 	}
-	switch repeats, err := space.Repeats(conn); {
+	switch first, err := space.LostFirst(conn); {
 	case err != nil:
 		failure = err.Error()
-	case repeats > 0:
+	case first:
 		failure = lost
 	}
 	return conn, failure

@@ -2,6 +2,7 @@ package netns
 
 import (
 	"net"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -41,24 +42,26 @@ func checkLinks(t *testing.T, when string, links []link) {
 	}
 }
 
-// keepAsking opens connections without a break until the returned function is called; all must be answered.
+// keepAsking opens connections without a break until the returned function is called; all must be answered. They come from a few
+// ports only, each of which is used again while the kernel still remembers its last connection.
 func (w *world) keepAsking(t *testing.T, from, to string) (stop func()) {
 	t.Helper()
 	end, failures := make(chan struct{}), map[string]int{}
 	var wait sync.WaitGroup
 	var mu sync.Mutex
 	for v6 := range 2 {
-		network, target := w.target(t, v6, to)
-		source := w.source(network, v6, from)
+		_, target := w.target(t, v6, to)
+		first := w.ports.Add(fewPorts)
 		wait.Go(func() {
 			tick := time.NewTicker(2 * time.Millisecond)
 			defer tick.Stop()
-			for {
+			for n := uint32(0); ; n++ {
 				select {
 				case <-end:
 					return
 				case <-tick.C:
 				}
+				source := netip.AddrPortFrom(w.names[from][v6], uint16(firstPort+first+n%fewPorts))
 				if failure := w.askOnce(from, source, target); failure != "" {
 					mu.Lock()
 					failures[target+" "+failure]++

@@ -42,6 +42,7 @@ type world struct {
 	in    map[string]*space.Space // where a name's clients and servers are
 
 	conversations atomic.Uint32 // of UDP
+	ports         atomic.Uint32 // of clients that use few of them
 }
 
 func newWorld(t *testing.T, b backend) *world {

@@ -4,30 +4,34 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Repeats is how many packets the client of a TCP connection has sent again (tcp(7), TCP_INFO). Right after Dial it tells whether the first
-// one got lost, for which the client waits a second, however busy the machine is.
-func Repeats(conn net.Conn) (n int, err error) {
+// synTimeout is when Linux sends the first packet of a connection again (TCP_TIMEOUT_INIT).
+const synTimeout = time.Second
+
+// LostFirst tells, right after Dial, whether the first packet of a TCP connection or the answer to it got lost (tcp(7), TCP_INFO): it was
+// sent again, and what was answered is not the first one, only late. A busy machine makes no difference.
+func LostFirst(conn net.Conn) (lost bool, err error) {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
-		return 0, errors.New("count repeated packets: not a TCP connection")
+		return false, errors.New("look for lost packets: not a TCP connection")
 	}
 	raw, err := tcp.SyscallConn()
 	if err != nil {
-		return 0, fmt.Errorf("count repeated packets: %w", err)
+		return false, fmt.Errorf("look for lost packets: %w", err)
 	}
 	var failed error
 	err = raw.Control(func(fd uintptr) {
 		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 		if failed = err; err == nil {
-			n = int(info.Total_retrans)
+			lost = info.Total_retrans > 0 && time.Duration(info.Rtt)*time.Microsecond < synTimeout
 		}
 	})
 	if err := errors.Join(err, failed); err != nil {
-		return 0, fmt.Errorf("count repeated packets: %w", err)
+		return false, fmt.Errorf("look for lost packets: %w", err)
 	}
-	return n, nil
+	return lost, nil
 }

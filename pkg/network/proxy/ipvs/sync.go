@@ -98,14 +98,14 @@ func (b *Backend) wishForAll(all map[state.Key]*state.Service, have map[element]
 // syncContent makes elements and virtual servers equal to the wishes, in the order that keeps packets from going astray.
 func (b *Backend) syncContent(have map[element]bool) (int, []error) {
 	requests, errs := b.compareServers()
-	first, second, add := split(have, b.want.elements())
-	errs = append(errs, b.rules.change(first, nil))
+	first, second, early, add := split(have, b.want.elements())
+	errs = append(errs, b.rules.change(first, early))
 	errs = append(errs, b.do(requests)...)
 	if err := b.rules.change(second, add); err != nil {
 		errs = append(errs, b.rules.change(second, nil))
 		errs = append(errs, shorten(b.rules.salvage(add))...)
 	}
-	return len(requests) + len(first) + len(add) + len(second), errs
+	return len(requests) + len(first) + len(second) + len(early) + len(add), errs
 }
 
 // compareServers reads the kernel's virtual servers and says what to change.

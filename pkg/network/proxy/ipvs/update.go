@@ -19,8 +19,8 @@ func (b *Backend) Update(changes []state.Change) error {
 	routed, unrouted := b.reroute(f)
 	errs := b.addRoutes(routed)
 	was, is := b.want.elementsOf(f)
-	first, second, add := split(was, is)
-	errs = append(errs, b.rules.change(first, nil))
+	first, second, early, add := split(was, is)
+	errs = append(errs, b.rules.change(first, early))
 	requests := b.drain.requests(f.servers, b.want.servers)
 	errs = append(errs, b.do(requests)...)
 	errs = append(errs, b.rules.change(second, add))
@@ -78,8 +78,9 @@ func (b *Backend) addAll(services map[state.Key]*state.Service) {
 	}
 }
 
-// split says what to remove before virtual servers are changed, because the entry goes, and what to remove and add after that.
-func split(was, is map[element]bool) (first, second, add []element) {
+// split says what to remove before virtual servers are changed, because the entry goes, and what to remove after that; what to add before,
+// because a new endpoint on this node may be chosen for its own connections at once, and what to add after.
+func split(was, is map[element]bool) (first, second, early, add []element) {
 	known := map[string]bool{}
 	for e := range is {
 		if e.set == setKnown {
@@ -96,11 +97,15 @@ func split(was, is map[element]bool) (first, second, add []element) {
 		}
 	}
 	for e := range is {
-		if !was[e] {
+		switch {
+		case was[e]:
+		case e.set == setSelf:
+			early = append(early, e)
+		default:
 			add = append(add, e)
 		}
 	}
-	return first, second, add
+	return first, second, early, add
 }
 
 // reroute are the routes that were not needed before, and those that are not needed any more.
