@@ -60,6 +60,10 @@ func TestVirtualMachine(t *testing.T) {
 		"hungry":            "OOMKilled",
 		"stop":              "0",
 		"survives":          "limited",
+		"mode_nftables":     "limited",
+		"virtual_nftables":  "right",
+		"mode_ipvs":         "limited",
+		"virtual_ipvs":      "right",
 		"panics":            "0",
 		"end":               "0",
 	} {

@@ -61,4 +61,18 @@ wait $server
 result stop $?
 result stop_seconds $(($(uptime) - before))
 result survives "$(wget -q -O - "http://$ip:8080/hostname")"
+# The other backend takes over with the next start, and IPVS again with the one after it; what the former one had in the kernel is gone.
+again() { # MODE
+  kedge server --proxy-mode "$1" >>/tmp/kedge.log 2>&1 &
+  server=$!
+  mode() { kedge status | grep -q "^proxy *$1" && served >/tmp/answer; }
+  within 240 mode "$1" || return 1
+  result "mode_$1" "$(cat /tmp/answer)"
+  virtuals() { [ "$(grep -c ' rr ' /proc/net/ip_vs)" "$@" ]; }
+  if [ "$1" = ipvs ]; then within 60 virtuals -gt 0; else within 60 virtuals -eq 0; fi && result "virtual_$1" right
+  kill -TERM $server
+  wait $server
+}
+again nftables || exit 1
+again ipvs || exit 1
 result panics "$(grep -c '^panic' /tmp/kedge.log)"
