@@ -67,7 +67,8 @@ func run(ctx context.Context, c Config, ready func()) error {
 		deps.VolumePlugins = c.CSI.watch(deps.VolumePlugins)
 	}
 	ready()
-	if err := app.Run(ctx, server, deps, utilfeature.DefaultFeatureGate); err != nil {
+	err = app.Run(ctx, server, deps, utilfeature.DefaultFeatureGate)
+	if err != nil && ctx.Err() == nil { // a start that is called off fails with whatever was under way
 		return fmt.Errorf("run: %w", err)
 	}
 	return nil
