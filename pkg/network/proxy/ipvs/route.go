@@ -90,7 +90,7 @@ func wantedRoutes(node state.Node, routed map[netip.Addr]int) map[route]bool {
 	return want
 }
 
-// found are kedge's routes with their sources.
+// found are the proxy's routes with their sources: the local ones. The overlay's have the same protocol and are of other types.
 func (r *router) found() (map[route]netip.Addr, error) {
 	list, err := r.handle.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Protocol: routeProtocol}, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PROTOCOL)
 	if err != nil {
@@ -98,7 +98,7 @@ func (r *router) found() (map[route]netip.Addr, error) {
 	}
 	all := map[route]netip.Addr{}
 	for _, l := range list {
-		if l.Dst == nil {
+		if l.Dst == nil || l.Type != unix.RTN_LOCAL {
 			continue
 		}
 		addr, _ := netip.AddrFromSlice(l.Dst.IP)
