@@ -81,3 +81,29 @@ func (w *world) reuse(t *testing.T, v6 int, from, to string, port uint16) {
 		_ = conn.Close()
 	}
 }
+
+// TestLate: an acknowledgement that comes after its connection was reset does not keep a new connection from the same port waiting, though
+// nobody answers it.
+func TestLate(t *testing.T) {
+	inNode(t, func(w *world) {
+		t := w.t
+		s := balanced(exposed(newService("web", 10, tcp(80)), v1.ServiceExternalTrafficPolicyLocal), "external", "lb")
+		w.set(t, s, ready("b")...)
+		stop := must(w.in["b"].KeepResets())(t)
+		for n, from := range []string{"c", "node", "outside"} {
+			for _, to := range []string{"tcp web:80", "tcp node2:30080", "tcp lb:80"} {
+				for v6 := range 2 {
+					_, target := w.target(t, v6, to)
+					source := netip.AddrPortFrom(w.names[from][v6], uint16(firstPort+n))
+					for range 2 {
+						if failure := w.askOnce(from, source, target); failure != "" {
+							t.Errorf("%s from port %d to %s: %s", from, source.Port(), target, failure)
+						}
+						check(t, w.in[from].Acknowledge(source, netip.MustParseAddrPort(target)))
+					}
+				}
+			}
+		}
+		check(t, stop())
+	})
+}

@@ -40,7 +40,7 @@ func TestVirtualMachine(t *testing.T) {
 	found := runMachine(t, dir, map[string]string{
 		"bin/kedge": bin, "var/lib/kedge/images/test.tar": archive,
 		"test/run.sh": "testdata/run.sh", "test/pod.yaml": "testdata/pod.yaml", "test/hungry.yaml": "testdata/hungry.yaml",
-	})
+	}, runLimit)
 	for key, want := range map[string]string{
 		"date":              "2024", // the machine's clock is wrong and stays so
 		"modules_before":    "0",
@@ -90,7 +90,7 @@ func TestHosts(t *testing.T) {
 	needTools(t)
 	dir := t.TempDir()
 	binary := testBinary(t, dir, "host.test", "kedge/tests/host")
-	if found := runMachine(t, dir, map[string]string{"bin/host.test": binary, "test/run.sh": "testdata/hosts.sh"}); found["passed"] == "0" {
+	if found := runMachine(t, dir, map[string]string{"bin/host.test": binary, "test/run.sh": "testdata/hosts.sh"}, runLimit); found["passed"] == "0" {
 		t.Error("no test was run")
 	}
 }
@@ -142,9 +142,9 @@ func disk(t *testing.T, k kernel, dir string, files map[string]string) string {
 }
 
 // runMachine runs a machine with files on its disk until it powers itself off and returns the results it printed.
-func runMachine(t *testing.T, dir string, files map[string]string) map[string]string {
+func runMachine(t *testing.T, dir string, files map[string]string, limit time.Duration) map[string]string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), runLimit)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	args := bootArgs(t, dir, files, "-m", "2048", "-rtc", "base=2024-01-01T00:00:00", "-netdev", "user,id=net,restrict=on")
 	return boot(ctx, t, args)

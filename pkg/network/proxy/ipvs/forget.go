@@ -1,6 +1,7 @@
 package ipvs
 
 import (
+	"encoding/binary"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -69,13 +70,34 @@ func (t timeouts) object() *nftables.NamedObj {
 	return &nftables.NamedObj{Table: nft.Table(), Name: t.name(), Type: nftables.ObjTypeCtTimeout, Obj: &policy}
 }
 
-// apply gives the timeouts to a new connection.
+// apply gives the timeouts to a new connection. An acknowledgement alone begins none: it is late, and would be remembered as a
+// connection that is open. A connection that lives and was forgotten is known again by its data.
 func (t timeouts) apply() []nft.Rule {
 	if t == nil {
 		return nil
 	}
 	object := nft.Rule{&expr.Objref{Type: int(nftables.ObjTypeCtTimeout), Name: t.name()}}
-	return []nft.Rule{nft.Join(isProtocol(unix.IPPROTO_TCP), object)}
+	return []nft.Rule{nft.Join(isProtocol(unix.IPPROTO_TCP), acknowledges(), nft.Drop()), nft.Join(isProtocol(unix.IPPROTO_TCP), object)}
+}
+
+const (
+	// tcpFlags is where they are in the header; of these five an acknowledgement without data has one (RFC 9293 section 3.1).
+	tcpFlags        = 13
+	flagsFSRPA byte = 0x1f
+	flagAck    byte = 0x10
+	// longestAck is an IPv6 and a TCP header with all options: data without the flag PSH is longer, but for oddities.
+	longestAck = 100
+)
+
+func acknowledges() nft.Rule {
+	return nft.Rule{
+		&expr.Payload{DestRegister: valueRegister, Base: expr.PayloadBaseTransportHeader, Offset: tcpFlags, Len: 1},
+		&expr.Bitwise{SourceRegister: valueRegister, DestRegister: valueRegister, Len: 1, Mask: []byte{flagsFSRPA}, Xor: []byte{0}},
+		equal([]byte{flagAck}),
+		&expr.Meta{Key: expr.MetaKeyLEN, Register: valueRegister},
+		&expr.Byteorder{SourceRegister: valueRegister, DestRegister: valueRegister, Op: expr.ByteorderHton, Len: 4, Size: 4},
+		&expr.Cmp{Op: expr.CmpOpLte, Register: valueRegister, Data: binary.BigEndian.AppendUint32(nil, longestAck)},
+	}
 }
 
 // addTimeouts makes the object that rules refer to; it stays if it is there.
