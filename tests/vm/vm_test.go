@@ -160,7 +160,7 @@ func bootArgs(t *testing.T, dir string, files map[string]string, args ...string)
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
 		"-device", "virtio-net-pci,netdev=net,romfile=",
 		"-kernel", k.image, "-initrd", initrd(t, k, dir), "-drive", "file=" + disk(t, k, dir, files) + ",format=raw,if=virtio,cache=unsafe",
-		"-append", "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable random.trust_cpu=on",
+		"-append", "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable no_timer_check random.trust_cpu=on",
 	}, args...)
 }
 
