@@ -1,6 +1,7 @@
 package netns
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -45,6 +46,32 @@ func (w *world) askOnce(from string, source netip.AddrPort, target string) (fail
 	return failure
 }
 
+// way is one that connections take, always from the same port.
+type way struct {
+	from   string
+	source netip.AddrPort
+	target string
+}
+
+// ways go from everybody to everywhere. Who takes them in turn uses a port again after a while: a packet that was on its way when
+// its connection ended has arrived by then.
+func (w *world) ways(t *testing.T, from []string, to ...string) (all []way) {
+	t.Helper()
+	for n, name := range from {
+		for _, where := range to {
+			for v6 := range 2 {
+				_, target := w.target(t, v6, where)
+				all = append(all, way{name, netip.AddrPortFrom(w.names[name][v6], uint16(firstPort+n)), target})
+			}
+		}
+	}
+	return all
+}
+
+func (y way) String() string {
+	return fmt.Sprintf("%s from port %d to %s", y.from, y.source.Port(), y.target)
+}
+
 // TestReuse: a client that uses the port of a connection again which the server has reset is answered at once. Connection tracking
 // may still know the old one.
 func TestReuse(t *testing.T) {
@@ -53,32 +80,28 @@ func TestReuse(t *testing.T) {
 		s := balanced(exposed(newService("web", 10, tcp(80)), v1.ServiceExternalTrafficPolicyLocal), "external", "lb")
 		w.set(t, s, ready("a", "d")...)
 		w.set(t, exposed(newService("everywhere", 11, tcp(81)), v1.ServiceExternalTrafficPolicyCluster), ready("b", "e")...)
-		for n, from := range []string{"c", "a", "node", "outside"} {
-			for _, to := range []string{"tcp web:80", "tcp node2:30080", "tcp lb:80", "tcp everywhere:81", "tcp node2:30081"} {
-				for v6 := range 2 {
-					w.reuse(t, v6, from, to, uint16(firstPort+n))
-				}
+		all := w.ways(t, []string{"c", "a", "node", "outside"}, "tcp web:80", "tcp node2:30080", "tcp lb:80", "tcp everywhere:81", "tcp node2:30081")
+		for range 4 {
+			for _, y := range all {
+				w.provoke(t, y)
 			}
 		}
 	})
 }
 
-// reuse has a client's connections reset several times, all of which come from the same port.
-func (w *world) reuse(t *testing.T, v6 int, from, to string, port uint16) {
+// provoke has a connection reset by its server.
+func (w *world) provoke(t *testing.T, y way) {
 	t.Helper()
-	_, target := w.target(t, v6, to)
-	for range 4 {
-		conn, failure := w.connectOnce(from, netip.AddrPortFrom(w.names[from][v6], port), target)
-		if failure != "" {
-			t.Errorf("%s from port %d to %s: %s", from, port, target, failure)
-		}
-		if conn == nil {
-			return
-		}
-		if got := space.Provoke(conn, answerLimit); !strings.HasPrefix(got, "broken") {
-			t.Errorf("%s to %s: %q, want a reset", from, target, got)
-		}
-		_ = conn.Close()
+	conn, failure := w.connectOnce(y.from, y.source, y.target)
+	if failure != "" {
+		t.Errorf("%s: %s", y, failure)
+	}
+	if conn == nil {
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	if got := space.Provoke(conn, answerLimit); !strings.HasPrefix(got, "broken") {
+		t.Errorf("%s: %q, want a reset", y, got)
 	}
 }
 
@@ -90,18 +113,15 @@ func TestLate(t *testing.T) {
 		s := balanced(exposed(newService("web", 10, tcp(80)), v1.ServiceExternalTrafficPolicyLocal), "external", "lb")
 		w.set(t, s, ready("b")...)
 		stop := must(w.in["b"].KeepResets())(t)
-		for n, from := range []string{"c", "node", "outside"} {
-			for _, to := range []string{"tcp web:80", "tcp node2:30080", "tcp lb:80"} {
-				for v6 := range 2 {
-					_, target := w.target(t, v6, to)
-					source := netip.AddrPortFrom(w.names[from][v6], uint16(firstPort+n))
-					for range 2 {
-						if failure := w.askOnce(from, source, target); failure != "" {
-							t.Errorf("%s from port %d to %s: %s", from, source.Port(), target, failure)
-						}
-						check(t, w.in[from].Acknowledge(source, netip.MustParseAddrPort(target)))
-					}
+		all := w.ways(t, []string{"c", "node", "outside"}, "tcp web:80", "tcp node2:30080", "tcp lb:80")
+		for range 3 {
+			for _, y := range all {
+				if failure := w.askOnce(y.from, y.source, y.target); failure != "" {
+					t.Errorf("%s: %s", y, failure)
 				}
+			}
+			for _, y := range all {
+				check(t, w.in[y.from].Acknowledge(y.source, netip.MustParseAddrPort(y.target)))
 			}
 		}
 		check(t, stop())

@@ -25,13 +25,14 @@ func TestBenchProxy(t *testing.T) {
 	}
 	needTools(t)
 	dir := t.TempDir()
-	list := filepath.Join(dir, "flags")
-	if err := os.WriteFile(list, []byte(cmp.Or(flags, "-services=1000")), 0o644); err != nil {
-		t.Fatal(err)
-	}
 	files := map[string]string{
-		"test/run.sh": "testdata/bench.sh", "test/flags": list,
+		"test/run.sh": "testdata/bench.sh", "test/flags": filepath.Join(dir, "flags"), "etc/protocols": filepath.Join(dir, "protocols"),
 		"bin/bench-proxy": filepath.Join(build, "bench-proxy"), "bin/kube-proxy": filepath.Join(build, "kube-proxy"),
+	}
+	for name, text := range map[string]string{"flags": cmp.Or(flags, "-services=1000"), "protocols": "tcp 6 TCP\nudp 17 UDP\n"} { // which ipset reads
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, name := range []string{"ipset", "iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore"} {
 		addProgram(t, files, name)

@@ -83,8 +83,12 @@ func (b *bench) await(ctx context.Context, service int, limit time.Duration, goo
 	}
 }
 
-// changes gives probes other endpoints, one after the other, and takes the time until connections go there.
+// changes gives probes other endpoints, one after the other, and takes the time until connections go there. One goes before, for a
+// proxy that is still busy with its start.
 func (b *bench) changes(ctx context.Context) error {
+	if _, err := b.change(ctx, b.Changes, programLimit); err != nil {
+		return err
+	}
 	before, err := b.subject.usage()
 	if err != nil {
 		return err
@@ -94,14 +98,11 @@ func (b *bench) changes(ctx context.Context) error {
 		if err := pause(ctx, b.Pause); err != nil {
 			return err
 		}
-		marker := markerIP(probes + n)
-		slice := newSlice(b.probeService(n), marker)
-		begin := time.Now()
-		b.store.Put(slice)
-		if err := b.await(ctx, b.probeService(n), changeLimit, func(a netip.Addr) bool { return a == marker }); err != nil {
-			return fmt.Errorf("wait for change %d: %w", n, err)
+		d, err := b.change(ctx, n, changeLimit)
+		if err != nil {
+			return err
 		}
-		took = append(took, time.Since(begin).Seconds()*1000)
+		took = append(took, d.Seconds()*1000)
 	}
 	if err := pause(ctx, b.Pause); err != nil {
 		return err
@@ -116,6 +117,18 @@ func (b *bench) changes(ctx context.Context) error {
 		b.result[changeCPU] = (after.cpu - before.cpu) * 1000 / float64(b.Changes)
 	}
 	return nil
+}
+
+// change makes the n-th change and returns how long it took.
+func (b *bench) change(ctx context.Context, n int, limit time.Duration) (time.Duration, error) {
+	marker := markerIP(probes + n)
+	slice := newSlice(b.probeService(n), marker)
+	begin := time.Now()
+	b.store.Put(slice)
+	if err := b.await(ctx, b.probeService(n), limit, func(a netip.Addr) bool { return a == marker }); err != nil {
+		return 0, fmt.Errorf("wait for change %d: %w", n, err)
+	}
+	return time.Since(begin), nil
 }
 
 // firstByte compares connections through services with connections straight to pods, in turn.
