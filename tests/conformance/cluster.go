@@ -40,59 +40,53 @@ type node struct {
 
 // openCluster takes the cluster that the options name, or makes one.
 func openCluster(ctx context.Context, o options) (*cluster, error) {
-	if o.existing == "" {
-		return newCluster(ctx, o)
-	}
 	c := &cluster{o: o, kubectl: filepath.Join(o.out, "kubectl")}
 	if err := os.Symlink(o.kedge, c.kubectl); err != nil {
 		return nil, fmt.Errorf("make kubectl: %w", err)
+	}
+	if o.existing != "" {
+		return c, nil
+	}
+	if err := c.boot(ctx); err != nil {
+		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
 
-// newCluster returns when both nodes are Ready and have the images.
-func newCluster(ctx context.Context, o options) (_ *cluster, err error) {
-	c := &cluster{o: o, kubectl: filepath.Join(o.out, "kubectl")}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, c.Close())
-		}
-	}()
-	if err := os.Symlink(o.kedge, c.kubectl); err != nil {
-		return nil, fmt.Errorf("make kubectl: %w", err)
-	}
+// boot makes the cluster, and returns when both nodes are Ready and have the images.
+func (c *cluster) boot(ctx context.Context) (err error) {
 	if c.lab, err = host.New(2); err != nil {
-		return nil, err
+		return err
 	}
 	for i, h := range c.lab.Hosts {
-		n := &node{Host: h, role: []string{"server", "agent"}[i], log: filepath.Join(o.out, h.Name+".log")}
+		n := &node{Host: h, role: []string{"server", "agent"}[i], log: filepath.Join(c.o.out, h.Name+".log")}
 		c.nodes = append(c.nodes, n)
 		if err := c.prepare(n); err != nil {
-			return nil, fmt.Errorf("prepare %s: %w", n.Name, err)
+			return fmt.Errorf("prepare %s: %w", n.Name, err)
 		}
 	}
 	server, agent := c.nodes[0], c.nodes[1]
-	if err := server.start(o, nil); err != nil {
-		return nil, err
+	if err := server.start(c.o, nil); err != nil {
+		return err
 	}
 	if err := c.until(ctx, "the server is Ready", c.ready(server)); err != nil {
-		return nil, err
+		return err
 	}
-	r := server.Exec(ctx, o.kedge, "token", "create")
+	r := server.Exec(ctx, c.o.kedge, "token", "create")
 	if err := r.Check(); err != nil {
-		return nil, fmt.Errorf("make token: %w", err)
+		return fmt.Errorf("make token: %w", err)
 	}
 	token := "KEDGE_TOKEN=" + strings.TrimSpace(r.Stdout)
-	if err := agent.start(o, []string{token}, "--server", fmt.Sprintf("https://%s:6443", server.IP())); err != nil {
-		return nil, err
+	if err := agent.start(c.o, []string{token}, "--server", fmt.Sprintf("https://%s:6443", server.IP())); err != nil {
+		return err
 	}
 	for _, n := range c.nodes {
 		err := errors.Join(c.until(ctx, n.Name+" is Ready", c.ready(n)), c.until(ctx, n.Name+" has the images", c.imported(n)))
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return c, c.writeKubeconfig()
+	return c.writeKubeconfig()
 }
 
 // prepare gives a node the images, and a registry with the same images for specs that pull what is there already.
@@ -159,7 +153,7 @@ func (c *cluster) ready(n *node) func(context.Context) error {
 	}
 }
 
-// imported asks whether a node has the last image of the archive.
+// imported asks whether a node has all images of the archive.
 func (c *cluster) imported(n *node) func(context.Context) error {
 	return func(ctx context.Context) error {
 		r := n.Exec(ctx, c.o.kedge, "ctr", "images", "ls", "-q")

@@ -75,15 +75,21 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 	var failed error
+	total := 0
 	for range o.repeat {
 		for _, p := range parts(o) {
-			if err := p.run(ctx, o, c); err != nil {
+			n, err := p.run(ctx, o, c)
+			total += n
+			if err != nil {
 				failed = errors.Join(failed, fmt.Errorf("%s part: %w", p.name, err))
 			}
 			if ctx.Err() != nil {
 				return fmt.Errorf("interrupted: %w", context.Cause(ctx))
 			}
 		}
+	}
+	if total == 0 && failed == nil {
+		return fmt.Errorf("no conformance spec matches %q: see the names in the suite's list, %s --ginkgo.label-filter=Conformance --ginkgo.dry-run -ginkgo.v", o.focus, o.e2e())
 	}
 	return failed
 }

@@ -36,24 +36,25 @@ func parts(o options) []part {
 	return slices.DeleteFunc(all, func(p part) bool { return o.part != "" && p.name != o.part })
 }
 
-// run runs the suite against the cluster and prints its report. Its error says that specs failed, or why they did not run.
-func (p part) run(ctx context.Context, o options, c *cluster) error {
+// run runs the suite against the cluster, prints its report, and returns how many specs ran. Its error says that specs failed, or why
+// they did not run.
+func (p part) run(ctx context.Context, o options, c *cluster) (int, error) {
 	dir, err := makeDir(filepath.Join(o.out, p.name))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	w, err := c.watch(ctx, dir)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	code, ran := p.ginkgo(ctx, o, c, dir)
 	usage, watched := w.end(ctx, p.rest)
 	r, err := readReport(filepath.Join(dir, "report.json"))
 	if err != nil {
-		return errors.Join(ran, watched, fmt.Errorf("%w; ginkgo ended with status %d, see %s", err, code, filepath.Join(dir, "log.txt")))
+		return 0, errors.Join(ran, watched, fmt.Errorf("%w; ginkgo ended with status %d, see %s", err, code, filepath.Join(dir, "log.txt")))
 	}
 	if r.total() == 0 {
-		return errors.Join(ran, watched) // nothing of the focus is in this part
+		return 0, errors.Join(ran, watched) // nothing of the focus is in this part
 	}
 	fmt.Printf("\n## %s, %d at a time\n\n%s\n%s\n", p.name, p.procs, r, usage)
 	if failed := r.of(failedState); len(failed) > 0 {
@@ -61,7 +62,7 @@ func (p part) run(ctx context.Context, o options, c *cluster) error {
 	} else if code != 0 && ran == nil {
 		ran = fmt.Errorf("ginkgo ended with status %d, see %s", code, filepath.Join(dir, "log.txt"))
 	}
-	return errors.Join(ran, watched)
+	return r.total(), errors.Join(ran, watched)
 }
 
 // makeDir makes a new directory, numbered when the name is taken by an earlier repetition.

@@ -17,6 +17,7 @@ type Usage struct {
 	Resident  int64         // bytes of memory in RAM
 	Anonymous int64         // of these, bytes that no file backs
 	CPU       time.Duration // processor time so far, user and system
+	Children  time.Duration // the same of children that have ended and were waited for
 	Written   int64         // bytes so far that were sent to storage
 	Threads   int
 	Files     int // open file descriptors
@@ -29,7 +30,7 @@ func Of(pid int) (Usage, error) {
 	if err != nil {
 		return u, fmt.Errorf("read usage: %w", err)
 	}
-	if u.CPU, u.Threads, err = parseStat(string(stat)); err != nil {
+	if err := u.parseStat(string(stat)); err != nil {
 		return u, err
 	}
 	rollup, err := fields(pid, "smaps_rollup")
@@ -49,25 +50,24 @@ func Of(pid int) (Usage, error) {
 	return u, nil
 }
 
-// parseStat reads the processor time and the number of threads of /proc/PID/stat.
-func parseStat(text string) (time.Duration, int, error) {
+// parseStat reads the processor times and the number of threads of /proc/PID/stat.
+func (u *Usage) parseStat(text string) error {
 	f := strings.Fields(text[strings.LastIndex(text, ")")+1:]) // the name in parentheses may hold anything
 	if len(f) < 18 {
-		return 0, 0, fmt.Errorf("read usage: unknown form of /proc/PID/stat: %q", text)
+		return fmt.Errorf("read usage: unknown form of /proc/PID/stat: %q", text)
 	}
-	var ticks time.Duration
-	for _, s := range f[11:13] {
-		n, err := strconv.ParseInt(s, 10, 64)
+	for i, t := range []*time.Duration{&u.CPU, &u.CPU, &u.Children, &u.Children} {
+		ticks, err := strconv.ParseInt(f[11+i], 10, 64)
 		if err != nil {
-			return 0, 0, fmt.Errorf("read processor time: %w", err)
+			return fmt.Errorf("read processor time: %w", err)
 		}
-		ticks += time.Duration(n)
+		*t += time.Duration(ticks) * time.Second / ticksPerSecond
 	}
-	threads, err := strconv.Atoi(f[17])
-	if err != nil {
-		return 0, 0, fmt.Errorf("read number of threads: %w", err)
+	var err error
+	if u.Threads, err = strconv.Atoi(f[17]); err != nil {
+		return fmt.Errorf("read number of threads: %w", err)
 	}
-	return ticks * time.Second / ticksPerSecond, threads, nil
+	return nil
 }
 
 // fields reads a file of /proc/PID with lines "key: value [kB]".

@@ -7,12 +7,12 @@ import (
 )
 
 func TestParseStat(t *testing.T) {
-	const text = "42 (a ) b) S 1 42 42 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 7 0 1000 1 1"
-	cpu, threads, err := parseStat(text)
-	if err != nil || cpu != 3*time.Second || threads != 7 {
-		t.Errorf("got %v, %d threads, %v; want 3s, 7 threads", cpu, threads, err)
+	const text = "42 (a ) b) S 1 42 42 0 -1 4194560 100 0 0 0 250 50 30 70 20 0 7 0 1000 1 1"
+	var got Usage
+	if err := got.parseStat(text); err != nil || got != (Usage{CPU: 3 * time.Second, Children: time.Second, Threads: 7}) {
+		t.Errorf("got %+v, %v; want 3s, 1s of children, 7 threads", got, err)
 	}
-	if _, _, err := parseStat("42 (a) S 1"); err == nil {
+	if err := got.parseStat("42 (a) S 1"); err == nil {
 		t.Error("a short line is accepted")
 	}
 }

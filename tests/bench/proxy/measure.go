@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"kedge/tests/usage"
 )
 
 const (
@@ -53,11 +55,12 @@ func (b *bench) programmed(ctx context.Context, begin time.Time) error {
 	if err := pause(ctx, settle); err != nil {
 		return err
 	}
-	usage, err := b.subject.usage()
+	u, err := usage.Of(b.subject.Process.Pid)
 	if err != nil {
 		return err
 	}
-	b.result[programCPU], b.result[resident], b.result[anonymous] = usage.cpu, usage.resident, usage.anonymous
+	b.result[programCPU] = (u.CPU + u.Children).Seconds()
+	b.result[resident], b.result[anonymous] = float64(u.Resident)/1e6, float64(u.Anonymous)/1e6
 	return nil
 }
 
@@ -89,7 +92,7 @@ func (b *bench) changes(ctx context.Context) error {
 	if _, err := b.change(ctx, b.Changes, programLimit); err != nil {
 		return err
 	}
-	before, err := b.subject.usage()
+	before, err := usage.Of(b.subject.Process.Pid)
 	if err != nil {
 		return err
 	}
@@ -107,14 +110,14 @@ func (b *bench) changes(ctx context.Context) error {
 	if err := pause(ctx, b.Pause); err != nil {
 		return err
 	}
-	after, err := b.subject.usage()
+	after, err := usage.Of(b.subject.Process.Pid)
 	if err != nil {
 		return err
 	}
 	slices.Sort(took)
 	b.result[changeMedian], b.result[changeWorst] = quantile(took, 0.5), quantile(took, 0.99)
 	if b.Changes > 0 {
-		b.result[changeCPU] = (after.cpu - before.cpu) * 1000 / float64(b.Changes)
+		b.result[changeCPU] = (after.CPU + after.Children - before.CPU - before.Children).Seconds() * 1000 / float64(b.Changes)
 	}
 	return nil
 }

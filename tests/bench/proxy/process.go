@@ -20,12 +20,6 @@ type process struct {
 	dir   string
 }
 
-// usage is what a process has taken so far, with the programs that it has called: CPU in seconds, memory in MB.
-type usage struct{ cpu, resident, anonymous float64 }
-
-// userHZ is the unit of times in /proc/PID/stat (proc(5)); Linux has no other on amd64 and arm64.
-const userHZ = 100
-
 // start runs what the plan names, which is kedge-MODE or kube-proxy-MODE.
 func (b *bench) start(ctx context.Context) (*process, error) {
 	dir, err := os.MkdirTemp("", "kedge-bench-proxy-")
@@ -78,34 +72,6 @@ func (p *process) stop() {
 		<-p.ended
 	}
 	_ = os.RemoveAll(p.dir)
-}
-
-func (p *process) usage() (usage, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Process.Pid))
-	if err != nil {
-		return usage{}, fmt.Errorf("read CPU time: %w", err)
-	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Process.Pid))
-	if err != nil {
-		return usage{}, fmt.Errorf("read memory: %w", err)
-	}
-	var u usage
-	_, rest, _ := strings.Cut(string(stat), ") ") // from the third field on
-	for i, field := range strings.Fields(rest) {
-		var ticks float64
-		if _, err := fmt.Sscan(field, &ticks); err == nil && i >= 11 && i <= 14 { // utime, stime, cutime, cstime
-			u.cpu += ticks / userHZ
-		}
-	}
-	for line := range strings.Lines(string(status)) {
-		var kB float64
-		if _, err := fmt.Sscanf(line, "VmRSS: %f kB", &kB); err == nil {
-			u.resident = kB / 1000
-		} else if _, err := fmt.Sscanf(line, "RssAnon: %f kB", &kB); err == nil {
-			u.anonymous = kB / 1000
-		}
-	}
-	return u, nil
 }
 
 // configure writes what kube-proxy reads. Everything is as it is by default but for addresses, and what needs kernel parameters
