@@ -10,7 +10,8 @@ uptime() { cut -d. -f1 /proc/uptime; }
 exec 3<>"$(port control)" 4>"$(port log)"
 log=/var/log/kedge.log
 touch $log
-tail -f -n +1 $log >&4 &
+tail -f -n +1 <$log >&4 &
+tail=$!
 begin=$(uptime)
 # The garbage collector of the emulated machine has memory enough to run seldom.
 GOGC=300 kedge server --proxy-mode ipvs >$log 2>&1 3>&- 4>&- &
@@ -32,4 +33,4 @@ kill -TERM $server
 wait $server
 echo "RESULT stop=$?"
 echo "RESULT panics=$(grep -c '^panic' $log)"
-sleep 2 # for the rest of the log
+until [ "$(awk '/^pos/ {print $2}' /proc/$tail/fdinfo/0)" = "$(stat -c %s $log)" ]; do sleep 0.1; done # all of it is outside
