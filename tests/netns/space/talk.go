@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -110,7 +111,8 @@ func client(a net.Addr) string {
 	return netip.MustParseAddr(host).Unmap().WithZone("").String()
 }
 
-// Dial opens a connection; from is the address it comes from, any if it is not valid. UDP is connected, so that it learns of ICMP errors.
+// Dial opens a connection; from is the address it comes from, any if it is not valid; several may come from one port. UDP is connected,
+// so that it learns of ICMP errors.
 func (s *Space) Dial(network string, from netip.AddrPort, target string, limit time.Duration) (conn net.Conn, err error) {
 	err = s.Do(func() error {
 		conn, err = dial(network, from, target, limit)
@@ -123,7 +125,7 @@ func (s *Space) Dial(network string, from netip.AddrPort, target string, limit t
 }
 
 func dial(network string, from netip.AddrPort, target string, limit time.Duration) (net.Conn, error) {
-	d := net.Dialer{Timeout: limit}
+	d := net.Dialer{Timeout: limit, Control: sharePort}
 	switch {
 	case network == "sctp":
 		return dialSCTP(from, target, limit)
@@ -133,6 +135,11 @@ func dial(network string, from netip.AddrPort, target string, limit time.Duratio
 		d.LocalAddr = net.TCPAddrFromAddrPort(from)
 	}
 	return d.Dial(network, target)
+}
+
+func sharePort(_, _ string, conn syscall.RawConn) (err error) {
+	failed := conn.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) })
+	return errors.Join(failed, os.NewSyscallError("setsockopt SO_REUSEADDR", err))
 }
 
 // Ask connects, asks once and returns the answer, or Refused, Dropped, Unreachable, or another error's text.

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"encoding/hex"
-	"fmt"
 	"hash/fnv"
 
 	"github.com/google/nftables/expr"
@@ -20,9 +19,9 @@ type Chain struct {
 func encodeRule(rule []expr.Any) ([]byte, error) {
 	var e encoder
 	for _, x := range rule {
-		data, err := expr.Marshal(inet, x)
+		data, err := encodeExpression(x)
 		if err != nil {
-			return nil, fmt.Errorf("encode expression %T: %w", x, err)
+			return nil, err
 		}
 		e.bytes(unix.NFTA_LIST_ELEM|attrNested, data)
 	}

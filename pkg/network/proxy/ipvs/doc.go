@@ -6,8 +6,8 @@
 //
 // nftables prerouting or output decides about a new connection: it is refused, dropped, or its packet is marked. A local route
 // brings it to the node itself, where IPVS picks the endpoint and translates the destination. nftables postrouting translates the
-// source when the mark asks for it. Connections from outside that have other endpoints than those from inside (traffic policy
-// Local) get a firewall mark with a virtual server of its own.
+// source when the mark asks for it, and rules after all that put the source of answers right. Connections from outside that have
+// other endpoints than those from inside (traffic policy Local) get a firewall mark with a virtual server of its own.
 //
 // # Invariants
 //

@@ -21,6 +21,8 @@ const (
 	chainPostrouting = prefix + "postrouting"
 	chainNew         = prefix + "new"
 	chainRoute       = prefix + "route"
+	chainAnswers     = prefix + "answers"
+	chainAnswersNode = prefix + "answers-node"
 )
 
 // Registers of the nftables virtual machine (linux/netfilter/nf_tables.h): keys begin in the first, single values are in the last.
@@ -40,7 +42,7 @@ const (
 
 // chains are all chains with their rules. They depend on the node alone; what services want is in the sets.
 func chains(node state.Node, t timeouts) []nft.Chain {
-	mangle, source := nftables.ChainPriorityMangle, nftables.ChainPriorityNATSource
+	mangle, source, after := nftables.ChainPriorityMangle, nftables.ChainPriorityNATSource, nftables.ChainPriorityRef(priorityAnswers)
 	all := classChains(node, t)
 	return append(all,
 		nft.Chain{Chain: nft.Regular(chainRoute), Rules: routeRules()},
@@ -50,6 +52,8 @@ func chains(node state.Node, t timeouts) []nft.Chain {
 			Rules: []nft.Rule{nft.Join(connState(ctNew), nft.Jump(chainNew))}},
 		nft.Chain{Chain: nft.Base(chainEnd, nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityRef(priorityEnd)), Rules: endRules(node)},
 		nft.Chain{Chain: nft.Base(chainPostrouting, nftables.ChainTypeNAT, nftables.ChainHookPostrouting, source), Rules: postroutingRules(node)},
+		nft.Chain{Chain: nft.Base(chainAnswers, nftables.ChainTypeFilter, nftables.ChainHookPostrouting, after), Rules: answerRules()},
+		nft.Chain{Chain: nft.Base(chainAnswersNode, nftables.ChainTypeFilter, nftables.ChainHookInput, after), Rules: answerRules()},
 	)
 }
 

@@ -1,27 +1,26 @@
 package ipvs
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/expr"
-	"github.com/google/nftables/userdata"
 	"github.com/mdlayher/netlink"
 
 	"kedge/pkg/network/nft"
+	"kedge/pkg/network/nft/wire"
 )
 
 // netlinkBuffer is what a transaction may hold, in bytes: all elements of tens of thousands of services.
 const netlinkBuffer = 64 << 20
 
 // ruleset is kedge's part of nftables.
-type ruleset struct{ conn *nftables.Conn }
+type ruleset struct {
+	conn *nftables.Conn
+	wire *wire.Conn // for rules, which the other cannot all write and read
+}
 
 func openRuleset() (*ruleset, error) {
 	grow := func(c *netlink.Conn) error {
@@ -31,7 +30,11 @@ func openRuleset() (*ruleset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open nftables: %w", err)
 	}
-	return &ruleset{conn}, nil
+	r := &ruleset{conn: conn}
+	if r.wire, err = wire.Open(nft.Table().Name); err != nil {
+		return nil, errors.Join(err, r.close())
+	}
+	return r, nil
 }
 
 // ensure makes sets and chains as they have to be, and returns how many were not. Elements stay.
@@ -62,44 +65,38 @@ func (r *ruleset) different(want []nft.Chain) ([]nft.Chain, error) {
 	if err != nil || len(sets) != len(allSets()) {
 		return want, err
 	}
+	found, err := r.wire.Rules()
+	if err != nil {
+		return want, err
+	}
+	comments := map[string][]string{}
+	for _, rule := range found {
+		comments[rule.Chain] = append(comments[rule.Chain], rule.Comment)
+	}
 	var different []nft.Chain
 	for _, c := range want {
-		var found []*nftables.Rule
-		if chains[c.Name] {
-			if found, err = r.conn.GetRules(c.Table, c.Chain); err != nil {
-				return nil, fmt.Errorf("list rules of nftables chain %s: %w", c.Name, err)
-			}
+		fingerprints, err := fingerprints(c)
+		if err != nil {
+			return nil, err
 		}
-		if !chains[c.Name] || !sameRules(c, found) {
+		if !chains[c.Name] || !slices.Equal(comments[c.Name], fingerprints) {
 			different = append(different, c)
 		}
 	}
 	return different, nil
 }
 
-func sameRules(c nft.Chain, found []*nftables.Rule) bool {
-	if len(found) != len(c.Rules) {
-		return false
-	}
-	for i, rule := range c.Rules {
-		if !bytes.Equal(found[i].UserData, comment(rule)) {
-			return false
-		}
-	}
-	return true
-}
-
-// comment is what a rule carries to be known again: rules cannot be compared as the kernel gives them back.
-func comment(rule nft.Rule) []byte {
-	h := sha256.New()
-	for _, e := range rule {
-		b, err := expr.Marshal(byte(nft.Table().Family), e)
+// fingerprints are what rules carry to be known again: they cannot be compared as the kernel gives them back.
+func fingerprints(c nft.Chain) ([]string, error) {
+	var all []string
+	for _, rule := range c.Rules {
+		f, err := wire.Fingerprint(rule)
 		if err != nil {
-			continue // the transaction fails with the same error
+			return nil, fmt.Errorf("rule %d of nftables chain %s: %w", len(all), c.Name, err)
 		}
-		h.Write(b)
+		all = append(all, f)
 	}
-	return userdata.AppendString(nil, userdata.TypeComment, "kedge "+hex.EncodeToString(h.Sum(nil)[:8]))
+	return all, nil
 }
 
 // own lists what is there of kedge's part.
@@ -136,7 +133,7 @@ func allSets() []*nftables.Set {
 	return all
 }
 
-// write adds all sets and replaces the rules of chains, in one transaction.
+// write adds all sets, then replaces the rules of chains in one transaction.
 func (r *ruleset) write(chains []nft.Chain) error {
 	for i, s := range allSets() {
 		s.ID = uint32(i + 1)
@@ -144,16 +141,28 @@ func (r *ruleset) write(chains []nft.Chain) error {
 			return fmt.Errorf("define set %s: %w", s.Name, err)
 		}
 	}
+	if err := r.conn.Flush(); err != nil {
+		return fmt.Errorf("add sets: %w", err)
+	}
+	batch := wire.NewBatch(nft.Table().Name)
 	for _, c := range chains {
-		r.conn.AddChain(c.Chain)
-		r.conn.FlushChain(c.Chain)
+		batch.AddChain(wireChain(c))
+		batch.FlushChain(c.Name)
 	}
 	for _, c := range chains {
 		for _, rule := range c.Rules {
-			r.conn.AddRule(&nftables.Rule{Table: c.Table, Chain: c.Chain, Exprs: rule, UserData: comment(rule)})
+			batch.AddRule(c.Name, rule)
 		}
 	}
-	return r.conn.Flush()
+	return r.wire.Commit(batch)
+}
+
+func wireChain(c nft.Chain) wire.Chain {
+	w := wire.Chain{Name: c.Name, Type: string(c.Type)}
+	if c.Hooknum != nil {
+		w.Hook, w.Priority = uint32(*c.Hooknum), int32(*c.Priority)
+	}
+	return w
 }
 
 // remove takes kedge's part away. Nothing there is no error.
@@ -185,8 +194,12 @@ func (r *ruleset) remove() error {
 }
 
 func (r *ruleset) close() error {
+	var errs []error
 	if err := r.conn.CloseLasting(); err != nil {
-		return fmt.Errorf("close nftables: %w", err)
+		errs = append(errs, fmt.Errorf("close nftables: %w", err))
 	}
-	return nil
+	if r.wire != nil {
+		errs = append(errs, r.wire.Close())
+	}
+	return errors.Join(errs...)
 }
