@@ -9,6 +9,7 @@ import (
 // Bits of the packet mark. Other tools' bits are left alone but for connections that a firewall mark diverts: IPVS compares
 // the whole mark. Known users of others: kube-proxy 0xc000, Calico 0xffff0000, Tailscale 0xff0000, Istio 0x539.
 const (
+	markSeen       uint32 = 0x0100 // a new connection to a service that was decided about
 	markRefuse     uint32 = 0x0200 // the node's own, to be refused
 	markDrop       uint32 = 0x0400 // the node's own, to be dropped
 	markRoute      uint32 = 0x0800 // to a service address that the node does not have: to be delivered to the node

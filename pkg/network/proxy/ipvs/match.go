@@ -91,6 +91,11 @@ func hasMark(bit uint32) nft.Rule {
 	return append(nft.Rule{&expr.Meta{Key: expr.MetaKeyMARK, Register: valueRegister}}, anyBit(bit)...)
 }
 
+func lacksMark(bit uint32) nft.Rule {
+	rule := hasMark(bit)
+	return append(rule[:len(rule)-1:len(rule)-1], equal(markBytes(0)))
+}
+
 // connState matches packets of connections in a state.
 func connState(bit uint32) nft.Rule {
 	return append(nft.Rule{&expr.Ct{Key: expr.CtKeySTATE, Register: valueRegister}}, anyBit(bit)...)

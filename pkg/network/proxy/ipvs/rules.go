@@ -48,8 +48,7 @@ func chains(node state.Node, t timeouts) []nft.Chain {
 		nft.Chain{Chain: nft.Regular(chainRoute), Rules: routeRules()},
 		nft.Chain{Chain: nft.Regular(chainNew), Rules: newRules(node)},
 		nft.Chain{Chain: nft.Base(chainPrerouting, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, mangle), Rules: preroutingRules()},
-		nft.Chain{Chain: nft.Base(chainOutput, nftables.ChainTypeFilter, nftables.ChainHookOutput, mangle),
-			Rules: []nft.Rule{nft.Join(connState(ctNew), nft.Jump(chainNew))}},
+		nft.Chain{Chain: nft.Base(chainOutput, nftables.ChainTypeFilter, nftables.ChainHookOutput, mangle), Rules: outputRules()},
 		nft.Chain{Chain: nft.Base(chainEnd, nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityRef(priorityEnd)), Rules: endRules(node)},
 		nft.Chain{Chain: nft.Base(chainPostrouting, nftables.ChainTypeNAT, nftables.ChainHookPostrouting, source), Rules: postroutingRules(node)},
 		nft.Chain{Chain: nft.Base(chainAnswers, nftables.ChainTypeFilter, nftables.ChainHookPostrouting, after), Rules: answerRules()},
@@ -65,6 +64,11 @@ func preroutingRules() []nft.Rule {
 		rules = append(rules, nft.Join(nft.Family(v6), load(address(v6, true)), in(setRouted, v6), nft.Jump(chainRoute)))
 	}
 	return append(rules, nft.Join(connState(ctNew), nft.Jump(chainNew)))
+}
+
+// outputRules look at what leaves the node, also when IPVS sends it on: of that has been decided already.
+func outputRules() []nft.Rule {
+	return []nft.Rule{nft.Join(connState(ctNew), lacksMark(markSeen), nft.Jump(chainNew))}
 }
 
 // routeRules mark what is to be delivered to the node: packets to entries, and ICMP errors about them.
@@ -150,7 +154,7 @@ func classChains(node state.Node, t timeouts) []nft.Chain {
 	all := []nft.Chain{{Chain: nft.Regular(chainName(refuse, refuse)), Rules: append([]nft.Rule{own}, act(nil, refuse)...)}}
 	for _, inside := range []action{serve, drop} {
 		for _, outside := range []action{serve, masquerade, divert, drop} {
-			c := nft.Chain{Chain: nft.Regular(chainName(inside, outside)), Rules: t.apply()}
+			c := nft.Chain{Chain: nft.Regular(chainName(inside, outside)), Rules: append([]nft.Rule{addMark(markSeen)}, t.apply()...)}
 			c.Rules = append(append(c.Rules, insideRules(node, inside)...), act(nil, outside)...)
 			all = append(all, c)
 		}
