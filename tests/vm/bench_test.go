@@ -17,7 +17,7 @@ import (
 const benchLimit = 90 * time.Minute
 
 // TestBenchProxy measures service proxies on a kernel with IPVS. scripts/bench proxy vm starts it: KEDGE_BENCH_PROXY holds the flags of
-// tests/bench/proxy, KEDGE_BENCH the directory of its executables.
+// tests/bench/proxy, KEDGE_BENCH the directory of its executables; KEDGE_BENCH_COUNT makes the machine's clock count instructions.
 func TestBenchProxy(t *testing.T) {
 	flags, build := os.Getenv("KEDGE_BENCH_PROXY"), os.Getenv("KEDGE_BENCH")
 	if build == "" || os.Getuid() != 0 {
@@ -46,7 +46,11 @@ func TestBenchProxy(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), benchLimit)
 	defer cancel()
-	found := boot(ctx, t, bootArgs(t, dir, files, "-m", "3072", "-netdev", "user,id=net,restrict=on"))
+	processor := parallel()
+	if os.Getenv("KEDGE_BENCH_COUNT") != "" {
+		processor = counting()
+	}
+	found := boot(ctx, t, append(bootArgs(t, dir, files, "-m", "3072", "-netdev", "user,id=net,restrict=on"), processor...))
 	var rows []string
 	for key := range found {
 		if strings.HasPrefix(key, "row") {

@@ -54,7 +54,7 @@ func TestConformance(t *testing.T) {
 		"-chardev", "file,id=log,path="+filepath.Join(out, "kedge.log"), "-device", "virtserialport,chardev=log,name=log,nr=2")
 	conducted := make(chan error, 1)
 	go func() { conducted <- c.run(ctx, l) }()
-	found := boot(ctx, t, args)
+	found := boot(ctx, t, append(args, parallel()...))
 	l.Close()
 	if err := <-conducted; err != nil {
 		t.Errorf("%v; see %s", err, out)

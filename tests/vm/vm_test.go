@@ -147,21 +147,29 @@ func runMachine(t *testing.T, dir string, files map[string]string, limit time.Du
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	args := bootArgs(t, dir, files, "-m", "2048", "-rtc", "base=2024-01-01T00:00:00", "-netdev", "user,id=net,restrict=on")
-	return boot(ctx, t, args)
+	return boot(ctx, t, append(args, parallel()...))
 }
 
 // bootArgs makes a disk and returns what QEMU is told: what all machines have in common, then the arguments of this one.
 func bootArgs(t *testing.T, dir string, files map[string]string, args ...string) []string {
 	t.Helper()
 	k := debianKernel(t)
-	const accel, cpu = "tcg,thread=multi", "Westmere" // a newer processor only makes the emulation slower
 	return append([]string{
-		"-machine", "q35", "-accel", accel, "-cpu", cpu, "-smp", "2",
+		"-machine", "q35", "-cpu", "Westmere", // a newer processor only makes the emulation slower
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
 		"-device", "virtio-net-pci,netdev=net,romfile=",
 		"-kernel", k.image, "-initrd", initrd(t, k, dir), "-drive", "file=" + disk(t, k, dir, files) + ",format=raw,if=virtio,cache=unsafe",
 		"-append", "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable no_timer_check random.trust_cpu=on",
 	}, args...)
+}
+
+// parallel is how fast a machine can be: each of its two processors is a thread here.
+func parallel() []string { return []string{"-accel", "tcg,thread=multi", "-smp", "2"} }
+
+// counting is a machine whose clock counts: an instruction takes one nanosecond, and nothing else takes any time. It is slow, but what it
+// measures does not depend on what this machine does meanwhile.
+func counting() []string {
+	return []string{"-accel", "tcg,thread=single", "-smp", "1", "-icount", "shift=0,sleep=off", "-rtc", "clock=vm"}
 }
 
 // boot runs a machine until it powers itself off. It starts it again when its clock is useless, which is found before
