@@ -39,7 +39,8 @@ func (b *bench) measure(ctx context.Context) error {
 	})
 }
 
-// programmed waits until services from all over the list are there, and then checks all of them.
+// programmed waits until services from all over the list are there, and then for each of the others that is not: upstream's ipvs mode
+// programs them in no order.
 func (b *bench) programmed(ctx context.Context, begin time.Time) error {
 	for n := range samples {
 		if err := b.await(ctx, n*(b.Services-1)/(samples-1), programLimit, func(netip.Addr) bool { return true }); err != nil {
@@ -48,9 +49,13 @@ func (b *bench) programmed(ctx context.Context, begin time.Time) error {
 	}
 	b.result[program] = time.Since(begin).Seconds()
 	for n := range b.Services {
-		if _, err := ask(serviceTarget(n)); err != nil {
-			return fmt.Errorf("check service %d of %d, which should be programmed: %w", n, b.Services, err)
+		if _, err := ask(serviceTarget(n)); err == nil {
+			continue
 		}
+		if err := b.await(ctx, n, programLimit, func(netip.Addr) bool { return true }); err != nil {
+			return fmt.Errorf("check service %d of %d: %w", n, b.Services, err)
+		}
+		b.result[program] = time.Since(begin).Seconds()
 	}
 	if err := pause(ctx, settle); err != nil {
 		return err

@@ -33,12 +33,15 @@ const (
 	checksumSCTP = 8
 )
 
+// answersOnly leads answers on; connections that are not tracked have none.
+func answersOnly() []nft.Rule {
+	reply := nft.Rule{&expr.Ct{Key: expr.CtKeyDIRECTION, Register: valueRegister}, equal([]byte{directionReply})}
+	return []nft.Rule{nft.Join(reply, nft.Jump(chainAnswer))}
+}
+
+// answerRules are one rule for each kind of packet, the most frequent first.
 func answerRules() []nft.Rule {
-	rules := []nft.Rule{{
-		&expr.Ct{Key: expr.CtKeyDIRECTION, Register: valueRegister},
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: valueRegister, Data: []byte{directionReply}},
-		&expr.Verdict{Kind: expr.VerdictAccept},
-	}}
+	var rules []nft.Rule
 	inet := sourcePort(unix.NFT_PAYLOAD_CSUM_INET, checksumTCP)
 	for _, v6 := range families() {
 		rules = append(rules, nft.Join(nft.Family(v6), isProtocol(unix.IPPROTO_TCP), sourceAddress(v6), inet, accept()))

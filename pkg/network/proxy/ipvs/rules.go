@@ -21,6 +21,7 @@ const (
 	chainPostrouting = prefix + "postrouting"
 	chainNew         = prefix + "new"
 	chainRoute       = prefix + "route"
+	chainAnswer      = prefix + "answer"
 	chainAnswers     = prefix + "answers"
 	chainAnswersNode = prefix + "answers-node"
 )
@@ -47,12 +48,13 @@ func chains(node state.Node, t timeouts) []nft.Chain {
 	return append(all,
 		nft.Chain{Chain: nft.Regular(chainRoute), Rules: routeRules()},
 		nft.Chain{Chain: nft.Regular(chainNew), Rules: newRules(node)},
+		nft.Chain{Chain: nft.Regular(chainAnswer), Rules: answerRules()},
 		nft.Chain{Chain: nft.Base(chainPrerouting, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, mangle), Rules: preroutingRules()},
 		nft.Chain{Chain: nft.Base(chainOutput, nftables.ChainTypeFilter, nftables.ChainHookOutput, mangle), Rules: outputRules()},
 		nft.Chain{Chain: nft.Base(chainEnd, nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityRef(priorityEnd)), Rules: endRules(node)},
 		nft.Chain{Chain: nft.Base(chainPostrouting, nftables.ChainTypeNAT, nftables.ChainHookPostrouting, source), Rules: postroutingRules(node)},
-		nft.Chain{Chain: nft.Base(chainAnswers, nftables.ChainTypeFilter, nftables.ChainHookPostrouting, after), Rules: answerRules()},
-		nft.Chain{Chain: nft.Base(chainAnswersNode, nftables.ChainTypeFilter, nftables.ChainHookInput, after), Rules: answerRules()},
+		nft.Chain{Chain: nft.Base(chainAnswers, nftables.ChainTypeFilter, nftables.ChainHookPostrouting, after), Rules: answersOnly()},
+		nft.Chain{Chain: nft.Base(chainAnswersNode, nftables.ChainTypeFilter, nftables.ChainHookInput, after), Rules: answersOnly()},
 	)
 }
 
