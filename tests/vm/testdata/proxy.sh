@@ -12,9 +12,9 @@ echo "RESULT modules_before=$(grep -cE '^ip_vs' /proc/modules)"
 run vs vs.test
 run backend ipvs.test
 modprobe -a sctp veth # tests that begin at once would meet veth half loaded
-# Left out is TestRepair, which takes as long as all others. TestForeign runs alone: it reads /proc/net/ip_vs, from which the
-# kernel leaves virtual servers out when several network namespaces have some.
-run ipvs KEDGE_PROXY=ipvs KEDGE_SOAK=0 netns.test -test.parallel=3 -test.skip='^(TestRepair|TestForeign)$'
+# TestForeign runs alone: it reads /proc/net/ip_vs, from which the kernel leaves virtual servers out when several network
+# namespaces have some.
+run ipvs KEDGE_PROXY=ipvs KEDGE_SOAK=0 netns.test -test.parallel=3 -test.skip='^TestForeign$'
 run ipvs_alone KEDGE_PROXY=ipvs KEDGE_SOAK=0 netns.test -test.parallel=1 -test.run='^TestForeign$'
 run nftables KEDGE_PROXY=nftables KEDGE_SOAK=0 netns.test -test.parallel=3 -test.run='^(TestClusterIP|TestNodePort|TestExternalLocal|TestSCTP)$'
 if [ -f /test/soak ]; then
