@@ -30,7 +30,7 @@ func TestSamePort(t *testing.T) {
 					port++
 					for v6 := range 2 {
 						source := netip.AddrPortFrom(w.names[from][v6], port)
-						t.Run(fmt.Sprint(network, " from ", source), func(t *testing.T) { w.sharePort(t, from, source, network, targets) })
+						t.Run(fmt.Sprint(network, " from ", source), func(t *testing.T) { w.sharePort(t, v6, from, source, network, targets) })
 					}
 				}
 			}
@@ -40,14 +40,10 @@ func TestSamePort(t *testing.T) {
 
 // sharePort connects to all targets from one port and asks on each connection, after every new one and after each that ends. In the end
 // they are ended as clients and servers do it, in the order in which they were opened. The first failure ends it.
-func (w *world) sharePort(t *testing.T, from string, source netip.AddrPort, network string, targets []string) {
+func (w *world) sharePort(t *testing.T, v6 int, from string, source netip.AddrPort, network string, targets []string) {
 	t.Helper()
 	var links []link
 	for _, to := range targets {
-		v6 := 0
-		if source.Addr().Is6() {
-			v6 = 1
-		}
 		_, target := w.target(t, v6, network+" "+to)
 		conn := must(w.in[from].Dial(network, source, target, answerLimit))(t)
 		t.Cleanup(func() { _ = conn.Close() })

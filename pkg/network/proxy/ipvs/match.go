@@ -87,25 +87,26 @@ func addMark(bits uint32) nft.Rule {
 }
 
 // hasMark matches packets that have a bit in their mark.
-func hasMark(bit uint32) nft.Rule {
-	return append(nft.Rule{&expr.Meta{Key: expr.MetaKeyMARK, Register: valueRegister}}, anyBit(bit)...)
-}
+func hasMark(bit uint32) nft.Rule { return append(markBit(bit), notZero()) }
 
-func lacksMark(bit uint32) nft.Rule {
-	rule := hasMark(bit)
-	return append(rule[:len(rule)-1:len(rule)-1], equal(markBytes(0)))
+func lacksMark(bit uint32) nft.Rule { return append(markBit(bit), equal(markBytes(0))) }
+
+func markBit(bit uint32) nft.Rule {
+	return nft.Rule{&expr.Meta{Key: expr.MetaKeyMARK, Register: valueRegister}, only(bit)}
 }
 
 // connState matches packets of connections in a state.
 func connState(bit uint32) nft.Rule {
-	return append(nft.Rule{&expr.Ct{Key: expr.CtKeySTATE, Register: valueRegister}}, anyBit(bit)...)
+	return nft.Rule{&expr.Ct{Key: expr.CtKeySTATE, Register: valueRegister}, only(bit), notZero()}
 }
 
-func anyBit(bits uint32) nft.Rule {
-	return nft.Rule{
-		&expr.Bitwise{SourceRegister: valueRegister, DestRegister: valueRegister, Len: 4, Mask: markBytes(bits), Xor: markBytes(0)},
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: valueRegister, Data: markBytes(0)},
-	}
+// only leaves these bits of the loaded value.
+func only(bits uint32) expr.Any {
+	return &expr.Bitwise{SourceRegister: valueRegister, DestRegister: valueRegister, Len: 4, Mask: markBytes(bits), Xor: markBytes(0)}
+}
+
+func notZero() expr.Any {
+	return &expr.Cmp{Op: expr.CmpOpNeq, Register: valueRegister, Data: markBytes(0)}
 }
 
 // fromNode matches what a process of the node sends: it comes from no link.
