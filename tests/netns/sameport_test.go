@@ -13,24 +13,32 @@ import (
 )
 
 // TestSamePort: a client may use one port for connections to several services, or to several addresses of one, though all lead to the same
-// endpoint. Each gets its own answers for as long as it lasts, and after the others have ended.
+// endpoint. Each gets its own answers for as long as it lasts, and after the others have ended. SCTP is left out where the kernel has none.
 func TestSamePort(t *testing.T) {
 	inNode(t, func(w *world) {
 		t := w.t
-		web := balanced(exposed(newService("web", 10, tcp(80), tcp(81), udp(80), udp(81)), v1.ServiceExternalTrafficPolicyCluster), "external", "lb")
-		kept := exposed(newService("kept", 11, tcp(90), tcp(91), udp(90)), v1.ServiceExternalTrafficPolicyLocal)
+		networks, both := []string{"tcp", "udp"}, []v1.ServicePort{tcp(80), tcp(81), udp(80), udp(81)}
+		kept := []v1.ServicePort{tcp(90), udp(90)}
+		if space.HasSCTP() == nil {
+			networks = append(networks, "sctp")
+			both = append(both, port(v1.ProtocolSCTP, 80, 0), port(v1.ProtocolSCTP, 81, 0))
+			kept = append(kept, port(v1.ProtocolSCTP, 90, 0))
+			w.serve("sctp", "a", 8080)
+			w.serve("sctp", "d", 8080)
+		}
+		web := balanced(exposed(newService("web", 10, both...), v1.ServiceExternalTrafficPolicyCluster), "external", "lb")
 		w.set(t, web, ready("a")...)
-		w.set(t, kept, ready("a")...)
-		w.set(t, newService("elsewhere", 12, tcp(80), tcp(81), udp(80), udp(81)), ready("d")...)
+		w.set(t, exposed(newService("kept", 11, kept...), v1.ServiceExternalTrafficPolicyLocal), ready("a")...)
+		w.set(t, newService("elsewhere", 12, both...), ready("d")...)
 		near := []string{"web:80", "web:81", "external:80", "lb:81", "node:30080", "node2:30080", "kept:90"}
-		port := uint16(firstPort)
+		source := uint16(firstPort)
 		for _, from := range []string{"a", "b", "node", "outside"} {
-			for _, network := range []string{"tcp", "udp"} {
+			for _, network := range networks {
 				for _, targets := range [][]string{near, {"elsewhere:80", "elsewhere:81"}, {"node:30090", "node2:30090", "web:80"}} {
-					port++
+					source++
 					for v6 := range 2 {
-						source := netip.AddrPortFrom(w.names[from][v6], port)
-						t.Run(fmt.Sprint(network, " from ", source), func(t *testing.T) { w.sharePort(t, v6, from, source, network, targets) })
+						at := netip.AddrPortFrom(w.names[from][v6], source)
+						t.Run(fmt.Sprint(network, " from ", at), func(t *testing.T) { w.sharePort(t, v6, from, at, network, targets) })
 					}
 				}
 			}

@@ -68,6 +68,9 @@ func dialSCTP(from netip.AddrPort, target string, limit time.Duration) (net.Conn
 	file := os.NewFile(uintptr(fd), "sctp")
 	defer func() { _ = file.Close() }()
 	if from.IsValid() {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			return nil, fmt.Errorf("share the port: %w", err)
+		}
 		if err := unix.Bind(fd, sockaddr(from)); err != nil {
 			return nil, fmt.Errorf("bind: %w", err)
 		}

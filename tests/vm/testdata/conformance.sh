@@ -33,4 +33,9 @@ kill -TERM $server
 wait $server
 echo "RESULT stop=$?"
 echo "RESULT panics=$(grep -c '^panic' $log)"
-until [ "$(awk '/^pos/ {print $2}' /proc/$tail/fdinfo/0)" = "$(stat -c %s $log)" ]; do sleep 0.1; done # all of it is outside
+left=600
+until [ "$(awk '/^pos/ {print $2}' /proc/$tail/fdinfo/0)" = "$(stat -c %s $log)" ]; do # until all of it is outside
+  left=$((left - 1))
+  [ $left -gt 0 ] || { echo "the log was not taken within a minute"; exit 1; }
+  sleep 0.1
+done
