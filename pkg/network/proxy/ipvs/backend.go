@@ -52,7 +52,7 @@ func New(opts Options) (*Backend, error) {
 		opts.Scheduler = defaultScheduler
 	}
 	b := &Backend{
-		opts: opts, timeout: tcpTimeout(), timeouts: serviceTimeouts(), want: newDesired(), marks: newMarks(),
+		opts: opts, timeout: tcpTimeout(), timeouts: serviceTimeouts(), want: newDesired(0), marks: newMarks(),
 		schedulers: map[string]bool{}, drain: newDrain(),
 	}
 	err := b.open()

@@ -2,6 +2,7 @@ package ipvs
 
 import (
 	"net/netip"
+	"slices"
 
 	"kedge/pkg/network/proxy/ipvs/vs"
 	"kedge/pkg/network/proxy/state"
@@ -10,7 +11,7 @@ import (
 // desired is the sum of all wishes. An entry that two services want belongs to the first; it is contested.
 type desired struct {
 	services  map[state.Key]*state.Service
-	wishes    map[state.Key]wish
+	held      map[state.Key]held
 	servers   map[vs.ID]server
 	fronts    map[entry]front
 	locals    map[netip.Addr]int // how many services have the endpoint
@@ -18,6 +19,13 @@ type desired struct {
 	owner     map[entry]state.Key
 	contested map[entry]bool
 	former    former
+}
+
+// held is which parts of the sum are a service's.
+type held struct {
+	servers []vs.ID
+	fronts  []entry
+	locals  []netip.Addr
 }
 
 // former is what the parts of the sum were that have been touched since; absent ones with ok false.
@@ -33,12 +41,13 @@ type maybe[T any] struct {
 	ok    bool
 }
 
-func newDesired() *desired {
+// newDesired has room for so many services with one address.
+func newDesired(services int) *desired {
 	d := &desired{
-		services: map[state.Key]*state.Service{}, wishes: map[state.Key]wish{},
-		servers: map[vs.ID]server{}, fronts: map[entry]front{},
+		services: make(map[state.Key]*state.Service, services), held: make(map[state.Key]held, services),
+		servers: make(map[vs.ID]server, services), fronts: make(map[entry]front, services),
 		locals: map[netip.Addr]int{}, routed: map[netip.Addr]int{},
-		owner: map[entry]state.Key{}, contested: map[entry]bool{},
+		owner: make(map[entry]state.Key, services), contested: map[entry]bool{},
 	}
 	d.takeFormer()
 	return d
@@ -61,54 +70,56 @@ func touch[K comparable, V any](former map[K]maybe[V], now map[K]V, key K) {
 
 // add makes a service's wish part of the sum, without the entries that another service has.
 func (d *desired) add(s *state.Service, w wish) {
-	key := s.Key
-	for e, f := range w.fronts {
-		if owner, ok := d.owner[e]; ok && owner != key {
-			d.contested[e] = true
-			delete(w.fronts, e)
-			delete(w.servers, vs.ID{V6: key.V6, Protocol: e.protocol, AddrPort: e.AddrPort})
+	key, h := s.Key, held{fronts: make([]entry, 0, len(w.fronts)), servers: make([]vs.ID, 0, len(w.servers)), locals: w.locals}
+	for _, f := range w.fronts {
+		if owner, ok := d.owner[f.entry]; ok && owner != key {
+			d.contested[f.entry] = true
+			refused := vs.ID{V6: key.V6, Protocol: f.protocol, AddrPort: f.AddrPort}
+			w.servers = slices.DeleteFunc(w.servers, func(v server) bool { return v.ID == refused })
 			continue
 		}
-		touch(d.former.fronts, d.fronts, e)
-		d.owner[e], d.fronts[e] = key, f
+		touch(d.former.fronts, d.fronts, f.entry)
+		d.owner[f.entry], d.fronts[f.entry] = key, f.front
 		if f.routed {
-			touch(d.former.routed, d.routed, e.Addr())
-			d.routed[e.Addr()]++
+			touch(d.former.routed, d.routed, f.Addr())
+			d.routed[f.Addr()]++
 		}
+		h.fronts = append(h.fronts, f.entry)
 	}
-	for id, v := range w.servers {
-		touch(d.former.servers, d.servers, id)
-		d.servers[id] = v
+	for _, v := range w.servers {
+		touch(d.former.servers, d.servers, v.ID)
+		d.servers[v.ID] = v
+		h.servers = append(h.servers, v.ID)
 	}
 	for _, a := range w.locals {
 		touch(d.former.locals, d.locals, a)
 		d.locals[a]++
 	}
-	d.wishes[key], d.services[key] = w, s
+	d.held[key], d.services[key] = h, s
 }
 
 // remove takes a service's wish out of the sum. It tells whether another service waits for one of its entries.
 func (d *desired) remove(key state.Key) (awaited bool) {
-	w := d.wishes[key]
-	for e, f := range w.fronts {
+	h := d.held[key]
+	for _, e := range h.fronts {
 		awaited = awaited || d.contested[e]
 		touch(d.former.fronts, d.fronts, e)
-		delete(d.owner, e)
-		delete(d.fronts, e)
-		if f.routed {
+		if d.fronts[e].routed {
 			touch(d.former.routed, d.routed, e.Addr())
 			decrement(d.routed, e.Addr())
 		}
+		delete(d.owner, e)
+		delete(d.fronts, e)
 	}
-	for id := range w.servers {
+	for _, id := range h.servers {
 		touch(d.former.servers, d.servers, id)
 		delete(d.servers, id)
 	}
-	for _, a := range w.locals {
+	for _, a := range h.locals {
 		touch(d.former.locals, d.locals, a)
 		decrement(d.locals, a)
 	}
-	delete(d.wishes, key)
+	delete(d.held, key)
 	delete(d.services, key)
 	return awaited
 }

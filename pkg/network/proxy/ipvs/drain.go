@@ -68,20 +68,19 @@ func (d *drain) requests(was map[vs.ID]maybe[server], is map[vs.ID]server) []vs.
 			all = append(all, vs.Delete(id))
 		case ok && !old.ok:
 			all = append(all, vs.Add(now.Server))
-			all = append(all, d.destRequests(now, nil)...)
+			all = d.destRequests(all, now, nil)
 		case ok:
 			if old.value.Server != now.Server {
 				all = append(all, vs.Set(now.Server))
 			}
-			all = append(all, d.destRequests(now, old.value.dests)...)
+			all = d.destRequests(all, now, old.value.dests)
 		}
 	}
 	return all
 }
 
-// destRequests change a virtual server's destinations, both lists being sorted.
-func (d *drain) destRequests(now server, was []netip.AddrPort) []vs.Request {
-	var all []vs.Request
+// destRequests adds the requests that change a virtual server's destinations, both lists being sorted.
+func (d *drain) destRequests(all []vs.Request, now server, was []netip.AddrPort) []vs.Request {
 	for _, at := range now.dests {
 		_, had := slices.BinarySearchFunc(was, at, netip.AddrPort.Compare)
 		switch {

@@ -33,7 +33,7 @@ func TestDesired(t *testing.T) {
 		node: testNode(), here: map[netip.Addr]bool{netip.MustParseAddr("192.0.2.1"): true}, scheduler: "rr",
 		usable: func(name string) bool { return name != "unknown" }, mark: marks.id,
 	}
-	want := newDesired()
+	want := newDesired(0)
 	var out strings.Builder
 	for _, s := range everyKind() {
 		want.add(s, sh.wish(s))

@@ -90,7 +90,7 @@ func (b *Backend) wishForAll(all map[state.Key]*state.Service, have map[element]
 		}
 	}
 	b.marks.found = marksIn(have)
-	b.want = newDesired()
+	b.want = newDesired(len(all))
 	b.addAll(all)
 	b.want.takeFormer()
 }
@@ -141,10 +141,16 @@ func (b *Backend) compareServers() ([]vs.Request, []error) {
 			requests = append(requests, b.compareServer(want, s, list, former[s.ID])...)
 		}
 	}
+	missing := 0
 	for id, want := range b.want.servers {
 		if !found[id] {
-			requests = append(requests, vs.Add(want.Server))
-			requests = append(requests, b.drain.destRequests(want, nil)...)
+			missing += 1 + len(want.dests)
+		}
+	}
+	requests = slices.Grow(requests, missing)
+	for id, want := range b.want.servers {
+		if !found[id] {
+			requests = b.drain.destRequests(append(requests, vs.Add(want.Server)), want, nil)
 		}
 	}
 	return requests, shorten(errs)

@@ -42,11 +42,17 @@ type server struct {
 	dests  []netip.AddrPort
 }
 
-// wish is all that the kernel has to hold for one state.Service.
+// wish is all that the kernel has to hold for one state.Service. Each virtual server and each entry is in it once.
 type wish struct {
-	servers map[vs.ID]server
-	fronts  map[entry]front
+	servers []server
+	fronts  []fronted
 	locals  []netip.Addr // endpoints on this node
+}
+
+// fronted is an entry and what happens there.
+type fronted struct {
+	entry
+	front
 }
 
 // shaper turns state.Services into wishes.
@@ -59,8 +65,8 @@ type shaper struct {
 }
 
 func (sh shaper) wish(s *state.Service) wish {
-	w := wish{servers: map[vs.ID]server{}, fronts: map[entry]front{}}
-	id := uint32(0)
+	w, id := wish{}, uint32(0)
+	pools := map[state.Pool][]netip.AddrPort{state.Cluster: destinations(s.Cluster), state.Local: destinations(s.Local)}
 	for _, f := range s.Frontends {
 		entries := sh.entries(s, f)
 		if f.Inside != f.Outside && id == 0 {
@@ -68,11 +74,11 @@ func (sh shaper) wish(s *state.Service) wish {
 		}
 		shape := sh.front(s, f, id)
 		for _, e := range entries {
-			w.fronts[e] = shape
-			w.add(sh.server(s, vs.ID{V6: s.Key.V6, Protocol: s.Protocol, AddrPort: e.AddrPort}, pool(s, f.Inside)))
+			w.front(e, shape)
+			w.serve(sh.server(s, vs.ID{V6: s.Key.V6, Protocol: s.Protocol, AddrPort: e.AddrPort}, pools[f.Inside]))
 		}
 		if f.Inside != f.Outside && len(entries) > 0 {
-			w.add(sh.server(s, vs.ID{V6: s.Key.V6, Mark: markOf(id, f)}, pool(s, f.Outside)))
+			w.serve(sh.server(s, vs.ID{V6: s.Key.V6, Mark: markOf(id, f)}, pools[f.Outside]))
 		}
 	}
 	for _, list := range [][]state.Endpoint{s.Cluster, s.Local} {
@@ -87,7 +93,23 @@ func (sh shaper) wish(s *state.Service) wish {
 	return w
 }
 
-func (w wish) add(s server) { w.servers[s.ID] = s }
+// front adds an entry, or replaces what is to happen there.
+func (w *wish) front(e entry, f front) {
+	if i := slices.IndexFunc(w.fronts, func(o fronted) bool { return o.entry == e }); i >= 0 {
+		w.fronts[i].front = f
+		return
+	}
+	w.fronts = append(w.fronts, fronted{e, f})
+}
+
+// serve adds a virtual server, or replaces it.
+func (w *wish) serve(v server) {
+	if i := slices.IndexFunc(w.servers, func(o server) bool { return o.ID == v.ID }); i >= 0 {
+		w.servers[i] = v
+		return
+	}
+	w.servers = append(w.servers, v)
+}
 
 // entries are the addresses and ports that the frontend stands for.
 func (sh shaper) entries(s *state.Service, f state.Frontend) []entry {
@@ -137,8 +159,8 @@ func pool(s *state.Service, p state.Pool) []state.Endpoint {
 
 // server is the virtual server with its scheduler. Persistence does not work with a mark, where the kernel sends persistent
 // connections to the port that the client asked for: there, the client's address is hashed.
-func (sh shaper) server(s *state.Service, id vs.ID, endpoints []state.Endpoint) server {
-	v := server{Server: vs.Server{ID: id, Flags: vs.Label, Scheduler: s.Scheduler}, drains: s.Protocol != unix.IPPROTO_UDP}
+func (sh shaper) server(s *state.Service, id vs.ID, dests []netip.AddrPort) server {
+	v := server{Server: vs.Server{ID: id, Flags: vs.Label, Scheduler: s.Scheduler}, drains: s.Protocol != unix.IPPROTO_UDP, dests: dests}
 	if v.Scheduler == "" || !sh.usable(v.Scheduler) {
 		v.Scheduler = sh.scheduler
 	}
@@ -153,10 +175,16 @@ func (sh shaper) server(s *state.Service, id vs.ID, endpoints []state.Endpoint) 
 	if v.Scheduler == "sh" || v.Scheduler == hashScheduler {
 		v.Flags |= vs.HashFallback // or clients of a draining endpoint would be refused
 	}
-	for _, e := range endpoints {
-		v.dests = append(v.dests, e.AddrPort)
-	}
 	return v
+}
+
+// destinations are the addresses of endpoints, which virtual servers share and nobody changes.
+func destinations(endpoints []state.Endpoint) []netip.AddrPort {
+	all := make([]netip.AddrPort, len(endpoints))
+	for i, e := range endpoints {
+		all[i] = e.AddrPort
+	}
+	return all
 }
 
 // hashScheduler is Maglev: of all that hash the client's address it moves the fewest clients when endpoints change.

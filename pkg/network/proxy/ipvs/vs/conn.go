@@ -19,10 +19,11 @@ const (
 
 // Conn is a connection to IPVS.
 type Conn struct {
-	fd     int
-	family uint16
-	seq    uint32
-	buffer []byte
+	fd      int
+	family  uint16
+	seq     uint32
+	buffer  []byte // of answers
+	batched []byte // requests, the last ones that were sent
 }
 
 // Dial opens a connection in the network namespace of the calling thread.

@@ -35,8 +35,7 @@ func (c *Conn) Do(requests []Request) []Failure {
 
 // batch makes as many of the changes as fit into one message.
 func (c *Conn) batch(requests []Request) (int, []Failure) {
-	var b []byte
-	var n int
+	b, n := c.batched[:0], 0
 	first := c.seq + 1
 	for ; n < len(requests) && len(b) < batchBytes; n++ {
 		start := len(b)
@@ -45,6 +44,7 @@ func (c *Conn) batch(requests []Request) (int, []Failure) {
 			binary.NativeEndian.PutUint16(b[start+flagsOffset:], unix.NLM_F_REQUEST|unix.NLM_F_ACK)
 		}
 	}
+	c.batched = b
 	errs := map[uint32]error{}
 	err := c.send(b)
 	if err == nil {
