@@ -208,8 +208,23 @@ func power(ctx context.Context, t *testing.T, args []string) (found map[string]s
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	found, text = results(console)
+	found, text = results(io.TeeReader(console, watcher(t)))
 	return found, text, cmd.Wait()
+}
+
+// watcher is where all that machines print goes as well: the file that KEDGE_CONSOLE names, or nowhere.
+func watcher(t *testing.T) io.Writer {
+	t.Helper()
+	name := os.Getenv("KEDGE_CONSOLE")
+	if name == "" {
+		return io.Discard
+	}
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = file.Close() })
+	return file
 }
 
 // results reads the console to its end; text is its last part.

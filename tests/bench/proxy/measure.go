@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"time"
 
@@ -13,10 +14,12 @@ import (
 
 const (
 	programLimit = 10 * time.Minute
-	changeLimit  = 2 * time.Minute
+	changeLimit  = 10 * time.Minute
 	settle       = 3 * time.Second
-	poll         = 200 * time.Microsecond
-	samples      = 32 // services that are looked at to find out whether all are there
+	lookLimit    = 100 * time.Millisecond // for one answer; a service that is not there yet gives none
+	poll         = 200 * time.Microsecond // at least, between two looks
+	share        = 50                     // of the time that has passed: a client that looks oftener takes processor time from the proxy
+	samples      = 32                     // services that are looked at to find out whether all are there
 )
 
 // measure runs the proxy through the plan. The client's questions are asked on one thread in the client's namespace.
@@ -49,7 +52,7 @@ func (b *bench) programmed(ctx context.Context, begin time.Time) error {
 	}
 	b.result[program] = time.Since(begin).Seconds()
 	for n := range b.Services {
-		if _, err := ask(serviceTarget(n)); err == nil {
+		if _, err := ask(serviceTarget(n), lookLimit); err == nil {
 			continue
 		}
 		if err := b.await(ctx, n, programLimit, func(netip.Addr) bool { return true }); err != nil {
@@ -57,6 +60,7 @@ func (b *bench) programmed(ctx context.Context, begin time.Time) error {
 		}
 		b.result[program] = time.Since(begin).Seconds()
 	}
+	b.say("programmed after %.2f s", b.result[program])
 	if err := pause(ctx, settle); err != nil {
 		return err
 	}
@@ -69,25 +73,27 @@ func (b *bench) programmed(ctx context.Context, begin time.Time) error {
 	return nil
 }
 
-// await asks a service until it gives the wanted answer.
+// await asks a service until it gives the wanted answer, and looks seldomer the longer it takes: to a fiftieth of what has passed.
 func (b *bench) await(ctx context.Context, service int, limit time.Duration, good func(netip.Addr) bool) error {
-	tick := time.NewTicker(poll)
-	defer tick.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for begin := time.Now(); ; {
-		answer, err := ask(serviceTarget(service))
-		if err == nil && good(answer) {
-			return nil
-		}
-		if time.Since(begin) > limit {
-			return fmt.Errorf("service %d: no good answer within %v: %w", service, limit, err)
-		}
 		select {
-		case <-tick.C:
+		case <-timer.C:
 		case <-ctx.Done():
 			return errors.New("interrupted")
 		case <-b.subject.ended:
 			return errors.New("the proxy has ended")
 		}
+		answer, err := ask(serviceTarget(service), lookLimit)
+		if err == nil && good(answer) {
+			return nil
+		}
+		passed := time.Since(begin)
+		if passed > limit {
+			return fmt.Errorf("service %d: no good answer within %v: %w", service, limit, err)
+		}
+		timer.Reset(max(poll, passed/share))
 	}
 }
 
@@ -110,6 +116,7 @@ func (b *bench) changes(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		b.say("change %d: %v", n, d)
 		took = append(took, d.Seconds()*1000)
 	}
 	if err := pause(ctx, b.Pause); err != nil {
@@ -146,7 +153,7 @@ func (b *bench) firstByte() error {
 		service := n % b.Services
 		for _, target := range []string{podTarget(endpointIP(service, 0)), serviceTarget(service)} {
 			begin := time.Now()
-			if _, err := ask(target); err != nil {
+			if _, err := ask(target, connectLimit); err != nil {
 				return fmt.Errorf("measure connections: %w", err)
 			}
 			took := time.Since(begin).Seconds() * 1e6
@@ -169,6 +176,13 @@ func quantile(sorted []float64, q float64) float64 {
 		return 0
 	}
 	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
+}
+
+// say shows how far a measurement that takes long is.
+func (b *bench) say(format string, args ...any) {
+	if b.Verbose {
+		fmt.Fprintf(os.Stderr, b.Subject+": "+format+"\n", args...)
+	}
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -38,9 +38,9 @@ func serve(pods *space.Space) error {
 	})
 }
 
-// ask connects from the thread's namespace and returns which pod answered.
-func ask(target string) (netip.Addr, error) {
-	conn, err := net.DialTimeout("tcp4", target, connectLimit)
+// ask connects from the thread's namespace and returns which pod answered; the connection and the answer may take the limit each.
+func ask(target string, limit time.Duration) (netip.Addr, error) {
+	conn, err := net.DialTimeout("tcp4", target, limit)
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("connect: %w", err)
 	}
@@ -49,7 +49,7 @@ func ask(target string) (netip.Addr, error) {
 		_ = tcp.SetLinger(0) // leaves no port in use
 	}
 	var answer [4]byte
-	_ = conn.SetDeadline(time.Now().Add(connectLimit))
+	_ = conn.SetDeadline(time.Now().Add(limit))
 	n, err := conn.Read(answer[:])
 	if err == nil && n != len(answer) {
 		err = errors.New("short answer")
