@@ -2,12 +2,16 @@ package join
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"encoding/pem"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/url"
 	"slices"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,7 +29,14 @@ type Admission struct {
 	Authorities bundle.Files      // see pki.Adopt
 	Shared      map[string]string // the values that all machines share, by the name of their option
 	Servers     []string          // addresses of the cluster's servers
+
+	claim func(context.Context, string) error
 }
+
+// Claim asks the cluster for a node's name, under the rules by which agents get theirs: an error says that a live machine has it. A machine
+// of this name that is gone may take as long as a lease (40 s) to be known as gone. The certificate that the request is good for is not kept:
+// a server issues its own.
+func (a *Admission) Claim(ctx context.Context, nodeName string) error { return a.claim(ctx, nodeName) }
 
 // AsServer shows a server token to a server of the cluster and returns what it is good for. Nothing is written.
 func AsServer(ctx context.Context, server, text string, log *slog.Logger) (*Admission, error) {
@@ -53,7 +64,33 @@ func AsServer(ctx context.Context, server, text string, log *slog.Logger) (*Admi
 		a, err = admission(ctx, client, server, t)
 		return explain(err)
 	})
-	return a, err
+	if err != nil {
+		return nil, err
+	}
+	a.claim = func(ctx context.Context, nodeName string) error {
+		m := &Member{trust: trust, Options: Options{
+			Server: server, APIServer: server, NodeName: nodeName, Log: log, Token: func() (string, error) { return text, nil },
+		}}
+		return attempt{Member: m, client: client, began: time.Now()}.claim(ctx)
+	}
+	return a, nil
+}
+
+// claim has a certificate made for a key that is forgotten.
+func (a attempt) claim(ctx context.Context) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return fmt.Errorf("make key: %w", err)
+	}
+	leaf := a.leaves(nil)[0]
+	request, err := encodeRequest(leaf, key)
+	if err != nil {
+		return err
+	}
+	return retry(ctx, a.Log, "get the name "+a.NodeName, func(ctx context.Context) error {
+		_, err := a.run(ctx, leaf, request)
+		return err
+	})
 }
 
 func admission(ctx context.Context, client kubernetes.Interface, server string, t token.Token) (*Admission, error) {

@@ -63,7 +63,7 @@ func (s *server) joinCluster(ctx context.Context) error {
 	return nil
 }
 
-// askToJoin gets the cluster's authorities. What it is told is remembered before they are in place.
+// askToJoin gets the cluster's authorities and this machine's name. What it is told is remembered before they are in place.
 func (s *server) askToJoin(ctx context.Context) (*membership, error) {
 	text, err := s.token()
 	if err != nil {
@@ -76,6 +76,9 @@ func (s *server) askToJoin(ctx context.Context) (*membership, error) {
 	}
 	if _, err := s.adopt(a.Shared); err != nil {
 		return nil, fmt.Errorf("compare with the cluster's configuration: %w", err)
+	}
+	if err := a.Claim(ctx, s.cfg.NodeName); err != nil {
+		return nil, fmt.Errorf("join cluster: %w", err)
 	}
 	m := &membership{Shared: a.Shared, Servers: a.Servers, Pending: true}
 	if err := s.saveMembership(m); err != nil {

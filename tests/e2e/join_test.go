@@ -3,6 +3,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -194,6 +195,13 @@ func testTakenNames(t *testing.T, nodes []*node, n *node) {
 			Args: []string{"agent", "--node-name", name, "--server", server.url()}, Env: []string{"KEDGE_TOKEN=" + token},
 		})
 		expectError(t, code, said, 1, words...)
+		code, said = n.failing(t, host.Spec{
+			Args: []string{"server", "--node-name", name, "--server", server.url()}, Env: []string{"KEDGE_TOKEN=" + server.serverToken(t)},
+		})
+		expectError(t, code, said, 1, words...)
+		if _, err := os.Stat(n.Path(dataDir + "/server/tls")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("a server without a name has authorities: %v", err)
+		}
 	}
 	if err := nodes[1].isReady(t.Context()); err != nil {
 		t.Errorf("the node of that name suffered: %v", err)

@@ -6,7 +6,8 @@
 //   - A token gets a client certificate for a name that no live node has. A node lives while its lease is renewed, as seen from
 //     here: clocks of machines are not compared. So a machine that was reinstalled gets its old name back when the node has
 //     been silent for a lease's duration (40 s; a request waits that long), and the name of a node that reports is refused
-//     as soon as it reports (within 10 s). A name that was given out in the last minute is taken, too.
+//     as soon as it reports (within 10 s). A name that was given out in the last minute is taken, too. A machine that joins as a
+//     server asks in the same way, for the name alone.
 //   - A node gets a client certificate for its own name, and none for another's.
 //   - A node gets a serving certificate for its own name and for addresses that are nobody else's: not of another node that lives, not
 //     of a server, not of services or pods, not loopback. Names of the API server's are never given to nodes, because whoever
