@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	programLimit = 10 * time.Minute
+	programLimit = 30 * time.Minute
 	changeLimit  = 10 * time.Minute
 	settle       = 3 * time.Second
 	lookLimit    = 100 * time.Millisecond // for one answer; a service that is not there yet gives none
-	poll         = 200 * time.Microsecond // at least, between two looks
-	share        = 50                     // of the time that has passed: a client that looks oftener takes processor time from the proxy
+	eager        = 50 * time.Millisecond  // in which it is looked without a pause
+	share        = 50                     // of the time that has passed is each pause: without any, the client takes half of a processor
 	samples      = 32                     // services that are looked at to find out whether all are there
 )
 
@@ -73,7 +73,7 @@ func (b *bench) programmed(ctx context.Context, begin time.Time) error {
 	return nil
 }
 
-// await asks a service until it gives the wanted answer, and looks seldomer the longer it takes: to a fiftieth of what has passed.
+// await asks a service until it gives the wanted answer: all the time at first, and seldomer the longer it takes.
 func (b *bench) await(ctx context.Context, service int, limit time.Duration, good func(netip.Addr) bool) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -93,7 +93,11 @@ func (b *bench) await(ctx context.Context, service int, limit time.Duration, goo
 		if passed > limit {
 			return fmt.Errorf("service %d: no good answer within %v: %w", service, limit, err)
 		}
-		timer.Reset(max(poll, passed/share))
+		pause := passed / share
+		if passed < eager {
+			pause = 0
+		}
+		timer.Reset(pause)
 	}
 }
 
