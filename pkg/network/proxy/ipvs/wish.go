@@ -74,11 +74,11 @@ func (sh shaper) wish(s *state.Service) wish {
 		}
 		shape := sh.front(s, f, id)
 		for _, e := range entries {
-			w.front(e, shape)
-			w.serve(sh.server(s, vs.ID{V6: s.Key.V6, Protocol: s.Protocol, AddrPort: e.AddrPort}, pools[f.Inside]))
+			w.addFront(e, shape)
+			w.addServer(sh.server(s, vs.ID{V6: s.Key.V6, Protocol: s.Protocol, AddrPort: e.AddrPort}, pools[f.Inside]))
 		}
 		if f.Inside != f.Outside && len(entries) > 0 {
-			w.serve(sh.server(s, vs.ID{V6: s.Key.V6, Mark: markOf(id, f)}, pools[f.Outside]))
+			w.addServer(sh.server(s, vs.ID{V6: s.Key.V6, Mark: markOf(id, f)}, pools[f.Outside]))
 		}
 	}
 	for _, list := range [][]state.Endpoint{s.Cluster, s.Local} {
@@ -93,8 +93,8 @@ func (sh shaper) wish(s *state.Service) wish {
 	return w
 }
 
-// front adds an entry, or replaces what is to happen there.
-func (w *wish) front(e entry, f front) {
+// addFront adds an entry, or replaces what is to happen there.
+func (w *wish) addFront(e entry, f front) {
 	if i := slices.IndexFunc(w.fronts, func(o fronted) bool { return o.entry == e }); i >= 0 {
 		w.fronts[i].front = f
 		return
@@ -102,8 +102,8 @@ func (w *wish) front(e entry, f front) {
 	w.fronts = append(w.fronts, fronted{e, f})
 }
 
-// serve adds a virtual server, or replaces it.
-func (w *wish) serve(v server) {
+// addServer adds a virtual server, or replaces it.
+func (w *wish) addServer(v server) {
 	if i := slices.IndexFunc(w.servers, func(o server) bool { return o.ID == v.ID }); i >= 0 {
 		w.servers[i] = v
 		return
