@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// testCertificates reads the list of certificates; their renewal is tested beside the code, with short lives.
+// testCertificates reads the list of certificates; their renewal is tested beside the code, and with an agent that runs, in
+// TestJoin.
 func testCertificates(t *testing.T, n *node) {
 	r := n.kedge(t, "certificate", "list")
 	if err := r.Check(); err != nil {

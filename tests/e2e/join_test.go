@@ -40,6 +40,7 @@ func TestJoin(t *testing.T) {
 		n.waitReady(t)
 	}
 	before := reinstall(t, server, agents[1])
+	end := shorten(t, server, agents[2])
 	for _, c := range []struct {
 		name string
 		test func(*testing.T, []*node)
@@ -55,6 +56,7 @@ func TestJoin(t *testing.T) {
 		{"second start", testSecondStart},
 		{"an agent on a server", testOnServer},
 		{"reinstalled", func(t *testing.T, nodes []*node) { testReinstalled(t, nodes[0], nodes[2], before) }},
+		{"renewal", func(t *testing.T, nodes []*node) { testRenewal(t, nodes[0], nodes[3], end) }},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, nodes) })
 	}
