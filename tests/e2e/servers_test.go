@@ -123,7 +123,8 @@ func TestServers(t *testing.T) {
 		{"rolling restart", testRollingRestart},
 		{"CSI after an election", testElectedCSI},
 		{"kill -9 of the leader", testLeaderKilled},
-		{"power cut of the first", testPowerLost},
+		{"power cut of the first", func(t *testing.T, c *trio) { testPowerLost(t, c, c.nodes[0]) }},
+		{"power cut of the leader", func(t *testing.T, c *trio) { testPowerLost(t, c, c.settled(t, c.nodes[0], "host1", "host2", "host3")) }},
 		{"cable of the leader", testCableLost},
 		{"disk of the first", testDiskLost},
 		{"deleted node", testNodeDeleted},
@@ -257,17 +258,17 @@ func testLeaderKilled(t *testing.T, c *trio) {
 	leader.waitReady(t)
 }
 
-func testPowerLost(t *testing.T, c *trio) {
-	first := c.nodes[0]
-	c.settled(t, c.nodes[1], "host1", "host2", "host3")
-	c.interrupted(t, first, func() {
-		if err := first.Kill(); err != nil {
+// testPowerLost: unlike one that is killed, a machine without power says nothing to those that were connected to it.
+func testPowerLost(t *testing.T, c *trio, victim *node) {
+	c.settled(t, c.others(victim)[0], "host1", "host2", "host3")
+	c.interrupted(t, victim, func() {
+		if err := victim.Kill(); err != nil {
 			t.Fatal(err)
 		}
 	})
-	c.bootAgain(t, first)
-	first.start(t)
-	first.waitReady(t)
+	c.bootAgain(t, victim)
+	victim.start(t)
+	victim.waitReady(t)
 }
 
 func (c *trio) bootAgain(t *testing.T, n *node) {
