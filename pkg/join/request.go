@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/cert"
 
+	"kedge/pkg/join/token"
 	"kedge/pkg/pki"
 )
 
@@ -68,11 +69,16 @@ func (m *Member) clientFor(l pki.Leaf) (client kubernetes.Interface, asNode bool
 	if err != nil {
 		return nil, false, err
 	}
-	client, err = newClient(&rest.Config{
+	client, err = m.tokenClient(t)
+	return client, false, err
+}
+
+// tokenClient has the rights of a token.
+func (m *Member) tokenClient(t token.Token) (kubernetes.Interface, error) {
+	return newClient(&rest.Config{
 		Host: m.Server, BearerToken: t.Bearer(),
 		TLSClientConfig: rest.TLSClientConfig{CAData: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: m.trust.Kubernetes.Raw})},
 	})
-	return client, false, err
 }
 
 func encodeRequest(l pki.Leaf, key crypto.Signer) (*certificatesv1.CertificateSigningRequest, error) {

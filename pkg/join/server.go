@@ -5,9 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"encoding/pem"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/url"
 	"slices"
@@ -16,11 +14,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 
 	"kedge/pkg/join/bundle"
 	"kedge/pkg/join/token"
-	"kedge/pkg/pki"
 )
 
 // Admission is what a server needs to become one of a cluster.
@@ -30,67 +26,58 @@ type Admission struct {
 	Shared      map[string]string // the values that all machines share, by the name of their option
 	Servers     []string          // addresses of the cluster's servers
 
-	claim func(context.Context, string) error
+	asker attempt // with the token
 }
 
-// Claim asks the cluster for a node's name, under the rules by which agents get theirs: an error says that a live machine has it. A machine
+// Claim asks the cluster for the node's name, under the rules by which agents get theirs: an error says that a live machine has it. A machine
 // of this name that is gone may take as long as a lease (40 s) to be known as gone. The certificate that the request is good for is not kept:
 // a server issues its own.
-func (a *Admission) Claim(ctx context.Context, nodeName string) error { return a.claim(ctx, nodeName) }
-
-// AsServer shows a server token to a server of the cluster and returns what it is good for. Nothing is written.
-func AsServer(ctx context.Context, server, text string, log *slog.Logger) (*Admission, error) {
-	t, err := token.Parse(text)
+func (a *Admission) Claim(ctx context.Context) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("read token: %w", err)
+		return fmt.Errorf("make key: %w", err)
 	}
-	var trust pki.Trust
-	err = retry(ctx, log, "join cluster", func(ctx context.Context) (err error) {
-		trust, err = meet(ctx, server, t.Fingerprint)
+	leaf := a.asker.leaves(nil)[0]
+	request, err := encodeRequest(leaf, key)
+	if err != nil {
+		return err
+	}
+	a.asker.began = time.Now()
+	return retry(ctx, a.asker.Log, "get the name "+a.asker.NodeName, func(ctx context.Context) error {
+		_, err := a.asker.run(ctx, leaf, request)
+		return err
+	})
+}
+
+// AsServer shows a server token to a server of the cluster and returns what it is good for. Nothing is written: Options.Dir is not needed.
+func AsServer(ctx context.Context, o Options) (*Admission, error) {
+	o.APIServer = o.Server
+	m := &Member{Options: o}
+	t, err := m.token()
+	if err != nil {
+		return nil, err
+	}
+	err = retry(ctx, o.Log, "join cluster", func(ctx context.Context) (err error) {
+		m.trust, err = meet(ctx, o.Server, t.Fingerprint)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	client, err := newClient(&rest.Config{
-		Host: server, BearerToken: t.Bearer(),
-		TLSClientConfig: rest.TLSClientConfig{CAData: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: trust.Kubernetes.Raw})},
-	})
+	client, err := m.tokenClient(t)
 	if err != nil {
 		return nil, err
 	}
 	var a *Admission
-	err = retry(ctx, log, "join cluster", func(ctx context.Context) (err error) {
-		a, err = admission(ctx, client, server, t)
+	err = retry(ctx, o.Log, "join cluster", func(ctx context.Context) (err error) {
+		a, err = admission(ctx, client, o.Server, t)
 		return explain(err)
 	})
 	if err != nil {
 		return nil, err
 	}
-	a.claim = func(ctx context.Context, nodeName string) error {
-		m := &Member{trust: trust, Options: Options{
-			Server: server, APIServer: server, NodeName: nodeName, Log: log, Token: func() (string, error) { return text, nil },
-		}}
-		return attempt{Member: m, client: client, began: time.Now()}.claim(ctx)
-	}
+	a.asker = attempt{Member: m, client: client}
 	return a, nil
-}
-
-// claim has a certificate made for a key that is forgotten.
-func (a attempt) claim(ctx context.Context) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return fmt.Errorf("make key: %w", err)
-	}
-	leaf := a.leaves(nil)[0]
-	request, err := encodeRequest(leaf, key)
-	if err != nil {
-		return err
-	}
-	return retry(ctx, a.Log, "get the name "+a.NodeName, func(ctx context.Context) error {
-		_, err := a.run(ctx, leaf, request)
-		return err
-	})
 }
 
 func admission(ctx context.Context, client kubernetes.Interface, server string, t token.Token) (*Admission, error) {

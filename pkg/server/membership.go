@@ -70,14 +70,16 @@ func (s *server) askToJoin(ctx context.Context) (*membership, error) {
 		return nil, err
 	}
 	s.log.Info("asking to join the cluster as a server", "server", s.cfg.Server, "node", s.cfg.NodeName)
-	a, err := join.AsServer(ctx, s.cfg.Server, text, s.log)
+	a, err := join.AsServer(ctx, join.Options{
+		Server: s.cfg.Server, NodeName: s.cfg.NodeName, Log: s.log, Token: func() (string, error) { return text, nil },
+	})
 	if err != nil {
 		return nil, err
 	}
 	if _, err := s.adopt(a.Shared); err != nil {
 		return nil, fmt.Errorf("compare with the cluster's configuration: %w", err)
 	}
-	if err := a.Claim(ctx, s.cfg.NodeName); err != nil {
+	if err := a.Claim(ctx); err != nil {
 		return nil, fmt.Errorf("join cluster: %w", err)
 	}
 	m := &membership{Shared: a.Shared, Servers: a.Servers, Pending: true}
@@ -92,18 +94,19 @@ func (s *server) askToJoin(ctx context.Context) (*membership, error) {
 
 // token returns the text of the token that was given.
 func (s *server) token() (string, error) {
-	if s.cfg.Token != "" {
-		return s.cfg.Token, nil
+	text := s.cfg.Token
+	if text == "" && s.cfg.TokenFile != "" {
+		read, err := os.ReadFile(s.cfg.TokenFile)
+		if err != nil {
+			return "", fmt.Errorf("read token: %w", err)
+		}
+		text = strings.TrimSpace(string(read))
 	}
-	if s.cfg.TokenFile == "" {
+	if text == "" {
 		return "", errors.New("join cluster: this machine is no server of a cluster yet and needs a token: make one on a server with " +
 			"kedge token create --role server and give it as --token, --token-file or KEDGE_TOKEN")
 	}
-	text, err := os.ReadFile(s.cfg.TokenFile)
-	if err != nil {
-		return "", fmt.Errorf("read token: %w", err)
-	}
-	return strings.TrimSpace(string(text)), nil
+	return text, nil
 }
 
 func (s *server) loadMembership() (*membership, error) {
