@@ -75,18 +75,43 @@ func dialSCTP(from netip.AddrPort, target string, limit time.Duration) (net.Conn
 			return nil, fmt.Errorf("bind: %w", err)
 		}
 	}
-	timeout := unix.NsecToTimeval(limit.Nanoseconds())
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &timeout); err != nil {
-		return nil, fmt.Errorf("limit connect: %w", err)
-	}
-	err = unix.Connect(fd, sockaddr(to))
-	if errors.Is(err, unix.EINPROGRESS) || errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ETIMEDOUT) {
-		return nil, fmt.Errorf("connect: %w: %w", err, os.ErrDeadlineExceeded)
-	}
-	if err != nil {
+	if err := connect(fd, to, time.Now().Add(limit)); err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	return net.FileConn(file)
+}
+
+// connect waits until a connection is open, or refused, or the deadline is over. The socket does not block: of SCTP, connect(2) with
+// SO_SNDTIMEO fails with EINTR at any signal (signal(7)), and Go's runtime sends them.
+func connect(fd int, to netip.AddrPort, deadline time.Time) error {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return fmt.Errorf("set O_NONBLOCK: %w", err)
+	}
+	if err := unix.Connect(fd, sockaddr(to)); err == nil || !errors.Is(err, unix.EINPROGRESS) {
+		return err
+	}
+	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	for {
+		left := time.Until(deadline)
+		if left <= 0 {
+			return os.ErrDeadlineExceeded
+		}
+		n, err := unix.Poll(poll, int(left.Milliseconds())+1)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("poll: %w", err)
+		}
+		if n > 0 {
+			break
+		}
+	}
+	failed, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil {
+		return fmt.Errorf("get SO_ERROR: %w", err)
+	}
+	if failed != 0 {
+		return unix.Errno(failed)
+	}
+	return nil
 }
 
 // parse reads an address and port; ":80" is any IPv6 or IPv4 address.
