@@ -53,7 +53,12 @@ func connect(socket string) (int, error) {
 			return -1, err
 		}
 	}
-	if err := syscall.Connect(fd, &syscall.SockaddrUnix{Name: socket}); err != nil {
+	for { // with a limit, a signal ends connect(2) in the midst of its wait for a place in the queue (signal(7)); Go's runtime sends them
+		if err = syscall.Connect(fd, &syscall.SockaddrUnix{Name: socket}); !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	if err != nil {
 		_ = syscall.Close(fd)
 		return -1, err
 	}

@@ -9,11 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"kedge/pkg/network/cni/wire"
 )
@@ -110,6 +112,54 @@ func runPlugin(t testing.TB, program, stdin string, env ...string) (stdout strin
 		t.Errorf("kedge-cni wrote to standard error: %s", errOut.String())
 	}
 	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// TestPluginSignals: a signal while kedge-cni waits for a place in the queue of kedge's socket does not fail the call.
+func TestPluginSignals(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "cni.sock")
+	fd := must(unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0))(t)
+	file := os.NewFile(uintptr(fd), socket)
+	defer func() { _ = file.Close() }()
+	check(t, unix.Bind(fd, &unix.SockaddrUnix{Name: socket}))
+	check(t, unix.Listen(fd, 0)) // the queue has one place
+	first := must(net.Dial("unix", socket))(t)
+	defer func() { _ = first.Close() }()
+
+	var out bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), buildPlugin(t))
+	cmd.Stdin = strings.NewReader(fmt.Sprintf(`{"cniVersion":"1.1.0","name":"kedge","type":"kedge-cni","socket":%q}`, socket))
+	cmd.Env, cmd.Stdout = []string{"CNI_COMMAND=STATUS"}, &out
+	check(t, cmd.Start())
+	for range 3 {
+		check(t, unix.Tgkill(cmd.Process.Pid, connecting(t, cmd.Process.Pid), unix.SIGURG))
+	}
+	listener := must(net.FileListener(file))(t)
+	defer func() { _ = listener.Close() }()
+	check(t, must(listener.Accept())(t).Close())
+	call := must(listener.Accept())(t)
+	var request wire.Request
+	check(t, json.NewDecoder(call).Decode(&request))
+	check(t, json.NewEncoder(call).Encode(wire.Response{}))
+	check(t, call.Close())
+	if err := cmd.Wait(); err != nil || request.Command != "STATUS" {
+		t.Errorf("call %q: %v: %s", request.Command, err, out.String())
+	}
+}
+
+// connecting waits for a thread of the process that waits in connect(2), and returns its number.
+func connecting(t *testing.T, pid int) (thread int) {
+	t.Helper()
+	prefix := strconv.Itoa(unix.SYS_CONNECT) + " "
+	eventually(t, func() bool {
+		for _, name := range must(filepath.Glob(fmt.Sprintf("/proc/%d/task/*/syscall", pid)))(t) {
+			if call, err := os.ReadFile(name); err == nil && strings.HasPrefix(string(call), prefix) {
+				thread = must(strconv.Atoi(filepath.Base(filepath.Dir(name))))(t)
+				return true
+			}
+		}
+		return false
+	})
+	return thread
 }
 
 // TestRefused: what cannot be done says why, and leaves nothing behind.
