@@ -45,7 +45,7 @@ func useTunnels(cfg *app.Config, tunnels *tunnel.Server) error {
 		}
 		return tunnels.Dial(ctx, network, address, claims)
 	}
-	cfg.KubeAPIs.Extra.KubeletClientConfig.Lookup = func(egressselector.NetworkContext) (utilnet.DialFunc, error) { return dial, nil }
+	cfg.KubeAPIs.KubeletClientConfig.Lookup = func(egressselector.NetworkContext) (utilnet.DialFunc, error) { return dial, nil }
 
 	// A tunnel lasts: it must neither time out nor count as a request in flight.
 	handlers := cfg.Aggregator.GenericConfig

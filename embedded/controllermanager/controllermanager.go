@@ -115,7 +115,7 @@ func read(ctx context.Context, client *http.Client, page string) (string, error)
 	if err != nil {
 		return "", fmt.Errorf("read health page: %w", err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // read only
+	defer resp.Body.Close() // read only
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return "", fmt.Errorf("read health page: %w", err)

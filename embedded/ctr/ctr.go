@@ -23,8 +23,7 @@ func Run(args []string, socket string) (code int, err error) {
 	}
 	ctr.ExitErrHandler = func(*cli.Context, error) {} // it would end the process
 	err = ctr.Run(append([]string{"ctr"}, args...))
-	var exit cli.ExitCoder
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[cli.ExitCoder](err); ok {
 		if exit.Error() == "" {
 			return exit.ExitCode(), nil
 		}

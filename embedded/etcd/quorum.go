@@ -47,7 +47,7 @@ func (m *Member) watchQuorum(ctx context.Context, s *etcdserver.EtcdServer) {
 		}
 		p := describeLoss(ctx, peers(s))
 		if p != m.gate.problem() && ctx.Err() == nil {
-			log.Error(p)
+			log.Error(p) //nolint:sloglint // the problem says all
 		}
 		m.gate.trouble.Store(&p)
 	}

@@ -29,14 +29,14 @@ type Options struct {
 func Run(args []string, o Options) int {
 	if o.Kubeconfig != "" {
 		if err := os.Setenv("KUBECONFIG", o.Kubeconfig); err != nil {
-			fmt.Fprintf(os.Stderr, "kubectl: set KUBECONFIG: %v\n", err) //nolint:errcheck // nowhere left to say it
+			fmt.Fprintf(os.Stderr, "kubectl: set KUBECONFIG: %v\n", err) // nowhere left to say it
 			return 1
 		}
 	}
 	// The handler of failures is a variable of upstream's package. It would end the process without a word of ours.
 	util.BehaviorOnFatal(func(message string, code int) {
 		if message != "" {
-			fmt.Fprintln(os.Stderr, strings.TrimSuffix(message, "\n")) //nolint:errcheck // nowhere left to say it
+			fmt.Fprintln(os.Stderr, strings.TrimSuffix(message, "\n")) // nowhere left to say it
 		}
 		o.Fatal(message, code)
 	})

@@ -39,7 +39,7 @@ func (m members) Members(ctx context.Context) ([]command.EtcdMember, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer c.Close() //nolint:errcheck // nothing is buffered
+	defer c.Close() // nothing is buffered
 	found, err := c.Members(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w; is kedge server running here?", err)
@@ -57,7 +57,7 @@ func (m members) Remove(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close() //nolint:errcheck // nothing is buffered
+	defer c.Close() // nothing is buffered
 	_, err = c.Remove(ctx, name)
 	return err
 }

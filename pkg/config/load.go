@@ -117,7 +117,7 @@ func (s Sources) Layout() (Layout, error) {
 			r.decode(o)
 		}
 	}
-	r.Config.Layout = NewLayout(r.Config.Layout.DataDir)
+	r.Layout = NewLayout(r.Layout.DataDir)
 	r.checkGeneral()
-	return r.Config.Layout, invalid(r.problems)
+	return r.Layout, invalid(r.problems)
 }

@@ -14,7 +14,7 @@ import (
 	"kedge/pkg/cri"
 )
 
-var update = flag.Bool("update", false, "write the golden files")
+var update = flag.Bool("update", false, "write the golden files") //nolint:gochecknoglobals // a flag of the tests
 
 func TestConfig(t *testing.T) {
 	for name, options := range map[string]cri.Options{

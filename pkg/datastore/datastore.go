@@ -148,7 +148,7 @@ func (d *Datastore) configure(ctx context.Context) (etcd.Config, error) {
 	if err != nil {
 		return c, err
 	}
-	defer client.Close() //nolint:errcheck // nothing is buffered
+	defer client.Close() // nothing is buffered
 	c.Cluster, err = client.Add(ctx, c.Name, c.Advertise, d.options.Log)
 	return c, err
 }

@@ -88,7 +88,7 @@ func (d *door) listen(ctx context.Context) (net.Listener, error) {
 
 // pass connects the caller with the member until one of them ends.
 func (d *door) pass(ctx context.Context, caller net.Conn) error {
-	defer caller.Close() //nolint:errcheck // both sides are done
+	defer caller.Close() // both sides are done
 	if err := caller.SetReadDeadline(time.Now().Add(helloTimeout)); err != nil {
 		return fmt.Errorf("set deadline: %w", err)
 	}
@@ -107,7 +107,7 @@ func (d *door) pass(ctx context.Context, caller net.Conn) error {
 	if err != nil {
 		return fmt.Errorf("reach own member: %w", err)
 	}
-	defer member.Close() //nolint:errcheck // as above
+	defer member.Close() // as above
 	defer context.AfterFunc(ctx, func() { _, _ = caller.Close(), member.Close() })()
 	if _, err := member.Write(said); err != nil {
 		return fmt.Errorf("pass first bytes on: %w", err)

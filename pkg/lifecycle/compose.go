@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 )
 
 // composition marks the components that only hold others: they are not observed themselves.
@@ -151,8 +152,8 @@ func (g *group) ended() error {
 
 func (g *group) stopReverse() error {
 	errs := []error{g.ended()}
-	for i := len(g.running) - 1; i >= 0; i-- {
-		errs = append(errs, g.running[i].stop(g.runtime.log, g.runtime.observe))
+	for _, c := range slices.Backward(g.running) {
+		errs = append(errs, c.stop(g.runtime.log, g.runtime.observe))
 	}
 	return errors.Join(errs...)
 }

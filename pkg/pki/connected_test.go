@@ -38,7 +38,7 @@ func TestRenewalWithClientsConnected(t *testing.T) {
 
 	serials := newSeen()
 	serve(t, listener, apiServerTLS(t, s), serials)
-	etcd, err := transport.NewTLSListener(mustListen(t), ptr(etcdTLS(s, EtcdServer)))
+	etcd, err := transport.NewTLSListener(mustListen(t), new(etcdTLS(s, EtcdServer)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -175,14 +175,14 @@ func TestLeavesAreMended(t *testing.T) {
 
 func TestLeavesFollowTheTable(t *testing.T) {
 	o := options(t)
-	s := ensure(t, o)
+	ensure(t, o)
 	before := tree(t, o)
 	p := params()
 	p.NodeIPs[0] = netip.MustParseAddr("192.0.2.99")
 	p.APIServer = "https://127.0.0.1:7443"
 	o.Leaves = ServerLeaves(p)
 	log := logTo(&o)
-	s = ensure(t, o)
+	s := ensure(t, o)
 	healthy(t, s)
 	const reason, times = " reason=\"the names or addresses have changed\"", " expires=2027-03-01T12:00:00Z renewal=2026-10-30T12:00:00Z\n"
 	want := ""

@@ -178,5 +178,5 @@ func (c *clientConn) close(t *testing.T) {
 	if err := errors.Join(c.CloseWrite(), <-c.served); err != nil {
 		t.Error(err)
 	}
-	_ = c.Conn.Close()
+	_ = c.Close()
 }

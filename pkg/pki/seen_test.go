@@ -42,5 +42,3 @@ func mustListen(t *testing.T) net.Listener {
 	}
 	return l
 }
-
-func ptr[T any](v T) *T { return &v }

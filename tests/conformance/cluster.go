@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -223,8 +224,8 @@ func (c *cluster) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	var errs []error
-	for i := len(c.nodes) - 1; i >= 0; i-- {
-		if n := c.nodes[i]; n.kedge != nil {
+	for _, n := range slices.Backward(c.nodes) {
+		if n.kedge != nil {
 			_ = n.kedge.Signal(syscall.SIGTERM) // it may have ended; its log says why
 			_, err := n.kedge.Wait(ctx)
 			errs = append(errs, err)

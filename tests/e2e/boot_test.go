@@ -82,7 +82,7 @@ func readStates(t *testing.T, socket *net.UnixConn) []string {
 		if err != nil {
 			t.Fatalf("states %q, then %v", states, err)
 		}
-		for _, s := range strings.Split(string(buf[:n]), "\n") {
+		for s := range strings.SplitSeq(string(buf[:n]), "\n") {
 			states = append(states, s)
 			if s == "READY=1" {
 				return states

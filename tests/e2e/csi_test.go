@@ -65,7 +65,7 @@ func testCSI(t *testing.T, n *node) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		go server.Serve(l) //nolint:errcheck // ends with the test
+		go server.Serve(l) // ends with the test
 	}
 	host.Eventually(t, podLimit, "driver on the node", func() error {
 		var c storagev1.CSINode

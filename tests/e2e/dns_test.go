@@ -46,7 +46,7 @@ func serveNames(t *testing.T, lab *host.Lab) {
 	for _, s := range []*dns.Server{{PacketConn: packets, Handler: handler}, {Listener: stream, Handler: handler}} {
 		started := make(chan struct{})
 		s.NotifyStartedFunc = func() { close(started) }
-		go s.ActivateAndServe() //nolint:errcheck // ends with the test
+		go s.ActivateAndServe() // ends with the test
 		<-started
 		t.Cleanup(func() { _ = s.Shutdown() })
 	}
@@ -104,7 +104,7 @@ func testDNS(t *testing.T, n *node) {
 				for _, network := range []string{"udp", "tcp"} {
 					found, err := n.resolver(network).LookupHost(t.Context(), c.ask+".")
 					if got := strings.Join(found, " "); got != c.want || c.want != "" && err != nil {
-						return fmt.Errorf("%s over %s: %q (%v), want %q", c.ask, network, got, err, c.want)
+						return fmt.Errorf("%s over %s: %q (%v), want %q", c.ask, network, got, err, c.want) //nolint:errorlint // often there is none
 					}
 				}
 				return nil

@@ -34,7 +34,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "make directory for images:", err)
 		return 1
 	}
-	defer remove() //nolint:errcheck // the next run removes it
+	defer remove() // the next run removes it
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	archive := filepath.Join(dir, "test.tar")

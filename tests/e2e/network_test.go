@@ -18,7 +18,7 @@ func mirror(t *testing.T, l net.Listener, c net.PacketConn) {
 		h, _, _ := net.SplitHostPort(r.RemoteAddr)
 		fmt.Fprintln(w, h)
 	})}
-	go server.Serve(l) //nolint:errcheck // ends with the test
+	go server.Serve(l) // ends with the test
 	t.Cleanup(func() { server.Close() })
 	if c == nil {
 		return

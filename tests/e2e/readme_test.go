@@ -129,8 +129,8 @@ func TestReadmeTables(t *testing.T) {
 		}
 	}
 	layout := reflect.ValueOf(config.NewLayout(config.DefaultDataDir))
-	for i := range layout.NumMethod() {
-		get, ok := layout.Method(i).Interface().(func() string)
+	for _, method := range layout.Methods() {
+		get, ok := reflect.TypeAssert[func() string](method)
 		if ok && !mentioned(text, get()) {
 			t.Errorf("%s is not in the table of files, nor is a directory that it is in", get())
 		}

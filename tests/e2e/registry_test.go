@@ -96,7 +96,7 @@ func serveRegistry(t *testing.T, n *node, address string, cert *tls.Certificate)
 	if cert != nil {
 		l = tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{*cert}})
 	}
-	go server.Serve(l) //nolint:errcheck // ends with the test
+	go server.Serve(l) // ends with the test
 	t.Cleanup(func() { server.Close() })
 	return &seen
 }

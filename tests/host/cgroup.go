@@ -60,7 +60,7 @@ func parseHierarchy(line, own string) (hierarchy, bool) {
 	}
 	h := hierarchy{Name: filepath.Base(left[4]), V2: right[0] == "cgroup2"}
 	var controllers []string
-	for _, o := range strings.Split(right[2], ",") {
+	for o := range strings.SplitSeq(right[2], ",") {
 		if o != "rw" && o != "ro" && !strings.HasPrefix(o, "release_agent=") {
 			controllers = append(controllers, o)
 		}
@@ -150,7 +150,7 @@ func enableControllers(dir string) error {
 	if err != nil {
 		return fmt.Errorf("read cgroup controllers: %w", err)
 	}
-	for _, c := range strings.Fields(string(available)) {
+	for c := range strings.FieldsSeq(string(available)) {
 		if err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+c), 0); err != nil {
 			return fmt.Errorf("enable cgroup controller %s in %s: %w", c, dir, err)
 		}
@@ -192,7 +192,7 @@ func removeCgroupTree(dir string) error {
 	})
 	for _, d := range slices.Backward(all) {
 		procs, _ := os.ReadFile(filepath.Join(d, "cgroup.procs"))
-		for _, p := range strings.Fields(string(procs)) {
+		for p := range strings.FieldsSeq(string(procs)) {
 			if pid, err := strconv.Atoi(p); err == nil && pid > 1 {
 				_ = unix.Kill(pid, unix.SIGKILL)
 			}

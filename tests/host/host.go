@@ -37,9 +37,10 @@ func (h *Host) makeDisk() error {
 			return fmt.Errorf("make disk: %w", err)
 		}
 	}
-	hosts := "127.0.0.1 localhost\n::1 localhost\n"
+	var hosts strings.Builder
+	hosts.WriteString("127.0.0.1 localhost\n::1 localhost\n")
 	for _, o := range h.lab.Hosts {
-		hosts += fmt.Sprintf("%s %s\n", o.IP(), o.Name)
+		fmt.Fprintf(&hosts, "%s %s\n", o.IP(), o.Name)
 	}
 	resolv := ""
 	if h.lab.opts.Resolver != "" {
@@ -47,7 +48,7 @@ func (h *Host) makeDisk() error {
 	}
 	return errors.Join(
 		os.MkdirAll(h.Home(), 0o700),
-		os.WriteFile(filepath.Join(h.disk, "hosts"), []byte(hosts), 0o644),
+		os.WriteFile(filepath.Join(h.disk, "hosts"), []byte(hosts.String()), 0o644),
 		os.WriteFile(filepath.Join(h.disk, "resolv.conf"), []byte(resolv), 0o644),
 	)
 }

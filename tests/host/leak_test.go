@@ -160,7 +160,7 @@ func TestKilledRunIsSwept(t *testing.T) {
 		}
 		text += string(buf[:n])
 		if _, list, ok := strings.Cut(text, "victim ["); ok && strings.Contains(list, "]\n") {
-			for _, ns := range strings.Fields(strings.TrimSpace(strings.ReplaceAll(list, "]\n", " "))) {
+			for ns := range strings.FieldsSeq(strings.TrimSpace(strings.ReplaceAll(list, "]\n", " "))) {
 				namespaces[strings.TrimSuffix(ns, "]")+"]"] = true
 			}
 		}

@@ -35,7 +35,7 @@ func (r Result) Check() error {
 	if r.Err == nil && r.Code == 0 {
 		return nil
 	}
-	return fmt.Errorf("exit status %d (%v)\nstdout: %s\nstderr: %s", r.Code, r.Err, tail(r.Stdout), tail(r.Stderr))
+	return fmt.Errorf("exit status %d (%v)\nstdout: %s\nstderr: %s", r.Code, r.Err, tail(r.Stdout), tail(r.Stderr)) //nolint:errorlint // often there is none
 }
 
 func tail(s string) string {

@@ -115,7 +115,7 @@ func rootfs(ctx context.Context, probe string) ([]byte, error) {
 			return nil, err
 		}
 	}
-	for _, applet := range strings.Fields(string(applets)) {
+	for applet := range strings.FieldsSeq(string(applets)) {
 		if applet == "busybox" {
 			continue
 		}

@@ -71,7 +71,7 @@ func (a *app) writeSettings(settings []config.Setting) error {
 		if s.Option.Outside || s.Hidden || line == s.Name+`: ""` {
 			line = "# " + line // not a key of files, or nothing that a file could say
 		}
-		fmt.Fprintf(w, "%s\t# %s\n", line, s.Origin) //nolint:errcheck // reported by Flush
+		fmt.Fprintf(w, "%s\t# %s\n", line, s.Origin) // reported by Flush
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("write settings: %w", err)

@@ -34,11 +34,10 @@ func (a *app) report(err error) int {
 	if err == nil {
 		return success
 	}
-	var said statusError
-	if errors.As(err, &said) {
+	if said, ok := errors.AsType[statusError](err); ok {
 		return int(said)
 	}
-	fmt.Fprintf(a.Err, "kedge: %v\n", err) //nolint:errcheck // nowhere left to say it
+	fmt.Fprintf(a.Err, "kedge: %v\n", err) // nowhere left to say it
 	var usage usageError
 	var invalid *config.InvalidError
 	if errors.As(err, &usage) || errors.As(err, &invalid) && invalid.WrongUse() {

@@ -24,7 +24,7 @@ func (a *app) writeRows(rows [][]string) error {
 			if i == len(row)-1 {
 				end = "\n"
 			}
-			fmt.Fprint(w, cell, end) //nolint:errcheck // reported by Flush
+			fmt.Fprint(w, cell, end) // reported by Flush
 		}
 	}
 	if err := w.Flush(); err != nil {

@@ -48,7 +48,7 @@ func (a *app) confirm(layout config.Layout) error {
 	if !a.Terminal() {
 		return wrongUse("reset deletes the cluster and needs a terminal to ask on; use --yes to go ahead without")
 	}
-	fmt.Fprintf(a.Out, "This ends all containers of the cluster on this machine and deletes %s. Type yes to go on: ", layout.DataDir) //nolint:errcheck // without an answer nothing happens
+	fmt.Fprintf(a.Out, "This ends all containers of the cluster on this machine and deletes %s. Type yes to go on: ", layout.DataDir) // without an answer nothing happens
 	answer, _ := bufio.NewReader(a.In).ReadString('\n')
 	if strings.TrimSpace(answer) != "yes" {
 		return errors.New("nothing was changed")

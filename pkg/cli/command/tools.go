@@ -33,7 +33,7 @@ func (a *app) kubectl(args []string) error {
 	}
 	o.Fatal = func(message string, code int) {
 		if hint != "" && strings.Contains(message, noKubeconfig) {
-			fmt.Fprintf(a.Err, "kedge: %s\n", hint) //nolint:errcheck // nowhere left to say it
+			fmt.Fprintf(a.Err, "kedge: %s\n", hint) // nowhere left to say it
 		}
 		a.Exit(code)
 	}
@@ -54,7 +54,7 @@ func (a *app) kubeconfig() (path, hint string) {
 	file, err := os.Open(path)
 	switch {
 	case err == nil:
-		file.Close() //nolint:errcheck,gosec // opened to see whether it can be
+		file.Close() // opened to see whether it can be
 		return path, ""
 	case a.hasOwnKubeconfig():
 		return "", ""

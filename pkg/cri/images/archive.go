@@ -138,11 +138,11 @@ func (i *Importer) complete(ctx context.Context, target ocispec.Descriptor) erro
 	if err != nil {
 		return fmt.Errorf("check image %s: %w", target.Digest, err)
 	}
-	for _, m := range missing {
-		if m.Digest == target.Digest {
-			return i.otherPlatform(ctx, target)
-		}
-		return fmt.Errorf("%w %s", errMissing, m.Digest)
+	if len(missing) > 0 && missing[0].Digest == target.Digest {
+		return i.otherPlatform(ctx, target)
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("%w %s", errMissing, missing[0].Digest)
 	}
 	// Content of other platforms may be left out of an archive.
 	children := coreimages.HandlerFunc(func(ctx context.Context, d ocispec.Descriptor) ([]ocispec.Descriptor, error) {

@@ -136,8 +136,8 @@ func shown(t *testing.T, prefix string) []string {
 	found := map[string]bool{}
 	for _, img := range answer.Images {
 		for _, tag := range img.RepoTags {
-			if strings.HasPrefix(tag, prefix) {
-				found[fmt.Sprintf("%s pinned=%t", strings.TrimPrefix(tag, prefix), img.Pinned)] = true
+			if name, ok := strings.CutPrefix(tag, prefix); ok {
+				found[fmt.Sprintf("%s pinned=%t", name, img.Pinned)] = true
 			}
 		}
 	}

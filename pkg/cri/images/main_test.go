@@ -29,7 +29,7 @@ type runtimeUnderTest struct {
 	log    string // file
 }
 
-var containerd *runtimeUnderTest
+var containerd *runtimeUnderTest //nolint:gochecknoglobals // started once for all tests
 
 func TestMain(m *testing.M) {
 	runtime.LockOSThread() // containerd dies with the thread that started it

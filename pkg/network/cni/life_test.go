@@ -165,7 +165,7 @@ func TestWithdrawServiceVIPs(t *testing.T) {
 	n = start(t, cfg)
 	expect(t, a.ask(t, "tcp", "10.43.0.1:443"), a.ip4)
 	n.stop()
-	n = start(t, Config{
+	start(t, Config{
 		Socket: cfg.Socket, StateDir: cfg.StateDir, ConfDir: cfg.ConfDir, NodeIPs: cfg.NodeIPs, ClusterCIDRs: cfg.ClusterCIDRs,
 	})
 	expect(t, a.ask(t, "tcp", "10.43.0.1:443"), "")

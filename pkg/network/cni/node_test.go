@@ -24,7 +24,7 @@ type node struct {
 
 func testConfig(t testing.TB) Config {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "kcni") // t.TempDir's names are too long for a socket
+	dir, err := os.MkdirTemp("", "kcni") //nolint:usetesting // t.TempDir's names are too long for a socket
 	check(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return Config{

@@ -140,7 +140,7 @@ func rules(own []netip.Addr, peers map[netip.Addr]bool) nft.Plan {
 		},
 		{Chain: nft.Base(chainOutput, filter, nftables.ChainHookOutput, nftables.ChainPriorityRaw), Rules: output},
 		{
-			Chain: nft.Base(chainInput, filter, nftables.ChainHookInput, nftables.ChainPriorityRef(afterServices)),
+			Chain: nft.Base(chainInput, filter, nftables.ChainHookInput, new(afterServices)),
 			Rules: []nft.Rule{nft.Join(vxlanPackets(), nft.Jump(chainAdmit))},
 		},
 	}

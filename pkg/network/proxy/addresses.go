@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Primary, as the only network, means the node's own addresses as Kubernetes knows them.
+// Primary is a word in place of networks: the node's own addresses as Kubernetes knows them.
 const Primary = "primary"
 
 // coalesce is how long changes of addresses are collected before they are applied, and the pause before a lost subscription is renewed.

@@ -59,7 +59,7 @@ func TestClaims(t *testing.T) {
 		if current[s.name] = s.now; s.now == nil {
 			delete(current, s.name)
 		}
-		for _, k := range strings.Fields(s.touched) {
+		for k := range strings.FieldsSeq(s.touched) {
 			if !touched[k+" IPv4"] {
 				t.Errorf("%s: %s is not told, only %v", s.what, k, touched)
 			}

@@ -38,7 +38,7 @@ func parseModules(dir, text string) *modules {
 		}
 		name := moduleName(file)
 		m.file[name] = file
-		for _, need := range strings.Fields(needs) {
+		for need := range strings.FieldsSeq(needs) {
 			m.deps[name] = append(m.deps[name], moduleName(need))
 		}
 	}

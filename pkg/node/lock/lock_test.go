@@ -60,8 +60,7 @@ func TestAcquireNamesTheHolder(t *testing.T) {
 	other := hold(t, path)
 	begin := time.Now()
 	_, err := Acquire(path, "kedge reset")
-	var held *HeldError
-	if !errors.As(err, &held) {
+	if _, ok := errors.AsType[*HeldError](err); !ok {
 		t.Fatalf("got %v", err)
 	}
 	want := "lock " + path + ": held by process " + strconv.Itoa(other.Process.Pid) + " (kedge server --data-dir x) since "

@@ -96,7 +96,7 @@ func inside(mount string) bool {
 func v1Controllers(options string, paths map[string]string) ([]string, string) {
 	var controllers []string
 	path := "/"
-	for _, o := range strings.Split(options, ",") {
+	for o := range strings.SplitSeq(options, ",") {
 		if p, ok := paths[o]; ok && o != "" {
 			controllers = append(controllers, o)
 			path = p
@@ -114,7 +114,7 @@ func ownPaths(text string) map[string]string {
 		if len(parts) != 3 {
 			continue
 		}
-		for _, c := range strings.Split(parts[1], ",") {
+		for c := range strings.SplitSeq(parts[1], ",") {
 			paths[c] = parts[2]
 		}
 	}

@@ -58,7 +58,7 @@ func processes(cgroup string) ([]int, error) {
 		return nil, fmt.Errorf("list processes of cgroup: %w", err)
 	}
 	var pids []int
-	for _, word := range strings.Fields(string(text)) {
+	for word := range strings.FieldsSeq(string(text)) {
 		if pid, err := strconv.Atoi(word); err == nil && pid != 0 {
 			pids = append(pids, pid)
 		}
@@ -72,7 +72,7 @@ func delegate(root string) error {
 		return fmt.Errorf("list cgroup controllers: %w", err)
 	}
 	var errs []error
-	for _, c := range strings.Fields(string(text)) {
+	for c := range strings.FieldsSeq(string(text)) {
 		if err := write(filepath.Join(root, "cgroup.subtree_control"), "+"+c); err != nil {
 			errs = append(errs, fmt.Errorf("enable cgroup controller %s for containers: %w", c, err))
 		}

@@ -79,7 +79,7 @@ func members(dir string) []int {
 		if err != nil {
 			continue
 		}
-		for _, word := range strings.Fields(string(text)) {
+		for word := range strings.FieldsSeq(string(text)) {
 			if pid, err := strconv.Atoi(word); err == nil && pid != 0 {
 				out = append(out, pid)
 			}

@@ -63,7 +63,7 @@ func mountHolding(all []*mountinfo.Info, path string) *mountinfo.Info {
 
 // peerGroup is the propagation group of a shared mount, "" of a private one.
 func peerGroup(m *mountinfo.Info) string {
-	for _, o := range strings.Fields(m.Optional) {
+	for o := range strings.FieldsSeq(m.Optional) {
 		if group, ok := strings.CutPrefix(o, "shared:"); ok {
 			return group
 		}

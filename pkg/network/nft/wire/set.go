@@ -15,12 +15,22 @@ type Type struct {
 	Size   uint32 // bytes
 }
 
-// Types that keys and data are made of. Verdict is for data only.
-func IPv4() Type    { return Type{7, 4} }
-func IPv6() Type    { return Type{8, 16} }
-func Proto() Type   { return Type{12, 1} }
+// IPv4 is the type of an address of IPv4.
+func IPv4() Type { return Type{7, 4} }
+
+// IPv6 is the type of an address of IPv6.
+func IPv6() Type { return Type{8, 16} }
+
+// Proto is the type of a transport protocol's number.
+func Proto() Type { return Type{12, 1} }
+
+// Service is the type of a port of TCP, UDP or SCTP.
 func Service() Type { return Type{13, 2} }
-func Mark() Type    { return Type{19, 4} }
+
+// Mark is the type of a packet's mark.
+func Mark() Type { return Type{19, 4} }
+
+// Verdict is the type of what becomes of a packet; for data only.
 func Verdict() Type { return Type{verdictType, 16} }
 
 const (

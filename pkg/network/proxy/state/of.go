@@ -47,7 +47,7 @@ func backends(endpoints []proxy.Endpoint) []Endpoint {
 			out = append(out, Endpoint{netip.AddrPortFrom(a.Unmap(), uint16(e.Port())), e.IsLocal()})
 		}
 	}
-	slices.SortFunc(out, func(a, b Endpoint) int { return a.AddrPort.Compare(b.AddrPort) })
+	slices.SortFunc(out, func(a, b Endpoint) int { return a.Compare(b.AddrPort) })
 	return slices.CompactFunc(out, func(a, b Endpoint) bool { return a.AddrPort == b.AddrPort })
 }
 
