@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kedge/pkg/network/cni/wire"
+	"kedge/pkg/network/nft"
 )
 
 // check compares what ADD made with what is there.
@@ -97,9 +98,9 @@ func (f *firewall) check(a *attachment) error {
 		if f.owners[e.id()].owner != a.key() {
 			continue // a newer pod has the port
 		}
-		found, err := f.conn.GetSetElements(e.set)
+		found, err := nft.Elements(f.conn, e.set)
 		if err != nil {
-			return mismatch("nftables set "+e.set.Name, err)
+			return mismatch("host port", err)
 		}
 		if !slices.ContainsFunc(found, func(k nftables.SetElement) bool { return slices.Equal(k.Key, e.Key) }) {
 			return mismatch("host port in nftables set "+e.set.Name, nil)

@@ -19,7 +19,7 @@ const (
 	dumpAttempts  = 4
 )
 
-// errInterrupted says that others changed tables while one was read.
+// errInterrupted says that tables changed while one was read.
 var errInterrupted = errors.New("nf_tables changed while it was read")
 
 // Conn is a netlink socket of nf_tables.

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,7 +19,7 @@ type Rule struct{ Chain, Comment string }
 // Sets lists the sets of the table.
 func (c *Conn) Sets() ([]SetInfo, error) {
 	var all []SetInfo
-	err := c.dump(unix.NFT_MSG_GETSET, unix.NFTA_SET_TABLE, "", func() { all = nil }, func(body []byte) {
+	err := c.dump(list{kind: unix.NFT_MSG_GETSET, table: unix.NFTA_SET_TABLE, begin: func() { all = nil }, visit: func(body []byte) {
 		var name string
 		var flags, keyType, keySize, dataType, dataSize, size uint32
 		attributes(body, func(kind uint16, v []byte) {
@@ -43,7 +45,7 @@ func (c *Conn) Sets() ([]SetInfo, error) {
 			}
 		})
 		all = append(all, SetInfo{name, signature(flags, keyType, keySize, dataType, dataSize, size)})
-	})
+	}})
 	if err != nil {
 		return nil, fmt.Errorf("list sets of nftables table %s: %w", c.table, err)
 	}
@@ -53,7 +55,7 @@ func (c *Conn) Sets() ([]SetInfo, error) {
 // Chains lists the chains of the table.
 func (c *Conn) Chains() ([]Chain, error) {
 	var all []Chain
-	err := c.dump(unix.NFT_MSG_GETCHAIN, 0, "", func() { all = nil }, func(body []byte) {
+	err := c.dump(list{kind: unix.NFT_MSG_GETCHAIN, begin: func() { all = nil }, visit: func(body []byte) {
 		var chain Chain
 		var table string
 		attributes(body, func(kind uint16, v []byte) {
@@ -78,7 +80,7 @@ func (c *Conn) Chains() ([]Chain, error) {
 		if table == c.table {
 			all = append(all, chain)
 		}
-	})
+	}})
 	if err != nil {
 		return nil, fmt.Errorf("list chains of nftables table %s: %w", c.table, err)
 	}
@@ -88,7 +90,7 @@ func (c *Conn) Chains() ([]Chain, error) {
 // Rules lists the rules of the table, those of one chain in their order.
 func (c *Conn) Rules() ([]Rule, error) {
 	var all []Rule
-	err := c.dump(unix.NFT_MSG_GETRULE, unix.NFTA_RULE_TABLE, "", func() { all = nil }, func(body []byte) {
+	err := c.dump(list{kind: unix.NFT_MSG_GETRULE, table: unix.NFTA_RULE_TABLE, begin: func() { all = nil }, visit: func(body []byte) {
 		var r Rule
 		attributes(body, func(kind uint16, v []byte) {
 			switch kind {
@@ -99,7 +101,7 @@ func (c *Conn) Rules() ([]Rule, error) {
 			}
 		})
 		all = append(all, r)
-	})
+	}})
 	if err != nil {
 		return nil, fmt.Errorf("list rules of nftables table %s: %w", c.table, err)
 	}
@@ -107,13 +109,34 @@ func (c *Conn) Rules() ([]Rule, error) {
 }
 
 // Elements calls visit with each element of a set. It calls restart before it begins anew because the set changed meanwhile.
+//
+// The kernel hands over so many elements at a time and then counts from the beginning of its hash table to go on (nft_rhash_walk). Soon
+// after a large transaction it still moves them to a larger table, and does not say so: some are handed over twice and others never.
+// So a list in which an element occurs twice is read anew.
 func (c *Conn) Elements(set string, restart func(), visit func(Element)) error {
-	err := c.dump(unix.NFT_MSG_GETSETELEM, unix.NFTA_SET_ELEM_LIST_TABLE, set, restart, func(body []byte) {
-		attributes(body, func(kind uint16, v []byte) {
-			if kind == unix.NFTA_SET_ELEM_LIST_ELEMENTS {
-				attributes(v, func(_ uint16, v []byte) { visit(decodeElement(v)) })
-			}
-		})
+	var seen []uint64
+	seed := maphash.MakeSeed()
+	err := c.dump(list{
+		kind: unix.NFT_MSG_GETSETELEM, table: unix.NFTA_SET_ELEM_LIST_TABLE, set: set,
+		begin: func() {
+			seen = seen[:0]
+			restart()
+		},
+		visit: func(body []byte) {
+			attributes(body, func(kind uint16, v []byte) {
+				if kind == unix.NFTA_SET_ELEM_LIST_ELEMENTS {
+					attributes(v, func(_ uint16, v []byte) {
+						e := decodeElement(v)
+						seen = append(seen, maphash.Comparable(seed, [2]string{e.Key, e.End}))
+						visit(e)
+					})
+				}
+			})
+		},
+		torn: func() bool {
+			slices.Sort(seen)
+			return len(slices.Compact(seen)) < len(seen)
+		},
 	})
 	if err != nil {
 		return fmt.Errorf("list elements of nftables set %s: %w", set, err)
@@ -152,38 +175,35 @@ func decodeValue(body []byte) (value string) {
 	return value
 }
 
+// list is a question for all objects of a kind.
+type list struct {
+	kind  uint16       // of the message
+	table uint16       // attribute with the name of the table; 0 for those of all tables
+	set   string       // whose elements
+	begin func()       // called first, and before the kernel is asked anew
+	visit func([]byte) // of each object, without the header of its family
+	torn  func() bool  // tells in the end whether the answer contradicts itself; may be nil
+}
+
 // dump asks for a list. A table or set that does not exist is an empty one. The kernel says when anything of nf_tables changed
 // meanwhile, in whatever table: then it is asked anew, and in the end believed, since the owner of a set does not read and write it at once.
-func (c *Conn) dump(kind, tableAttr uint16, set string, restart func(), visit func([]byte)) error {
+func (c *Conn) dump(l list) error {
 	var err error
 	for attempt := range dumpAttempts {
-		restart()
-		if err = c.dumpOnce(kind, tableAttr, set, attempt+1 < dumpAttempts, visit); !errors.Is(err, errInterrupted) {
+		l.begin()
+		if err = c.dumpOnce(l, attempt+1 < dumpAttempts); !errors.Is(err, errInterrupted) {
 			break
 		}
 	}
 	if errors.Is(err, unix.ENOENT) {
-		restart()
+		l.begin()
 		return nil
 	}
 	return err
 }
 
-func (c *Conn) dumpOnce(kind, tableAttr uint16, set string, strict bool, visit func([]byte)) error {
-	c.seq++
-	e := encoder{buf: make([]byte, messageHeader)}
-	e.buf = append(e.buf, inet, unix.NFNETLINK_V0, 0, 0)
-	if tableAttr != 0 {
-		e.string(tableAttr, c.table)
-	}
-	if set != "" {
-		e.string(unix.NFTA_SET_ELEM_LIST_SET, set)
-	}
-	binary.NativeEndian.PutUint32(e.buf, uint32(len(e.buf)))
-	binary.NativeEndian.PutUint16(e.buf[4:], unix.NFNL_SUBSYS_NFTABLES<<8|kind)
-	binary.NativeEndian.PutUint16(e.buf[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
-	binary.NativeEndian.PutUint32(e.buf[8:], c.seq)
-	if err := c.write(e.buf); err != nil {
+func (c *Conn) dumpOnce(l list, strict bool) error {
+	if err := c.request(l); err != nil {
 		return err
 	}
 	done, interrupted := false, false
@@ -198,7 +218,7 @@ func (c *Conn) dumpOnce(kind, tableAttr uint16, set string, strict bool, visit f
 			case m.kind == unix.NLMSG_DONE || m.kind == unix.NLMSG_ERROR:
 				done, failed = true, failure(m)
 			case len(m.body) >= familyHeader && !interrupted:
-				visit(m.body[familyHeader:])
+				l.visit(m.body[familyHeader:])
 			}
 			return nil
 		})
@@ -206,8 +226,25 @@ func (c *Conn) dumpOnce(kind, tableAttr uint16, set string, strict bool, visit f
 			return err
 		}
 	}
-	if interrupted && failed == nil {
+	if failed == nil && (interrupted || strict && l.torn != nil && l.torn()) {
 		return errInterrupted
 	}
 	return failed
+}
+
+func (c *Conn) request(l list) error {
+	c.seq++
+	e := encoder{buf: make([]byte, messageHeader)}
+	e.buf = append(e.buf, inet, unix.NFNETLINK_V0, 0, 0)
+	if l.table != 0 {
+		e.string(l.table, c.table)
+	}
+	if l.set != "" {
+		e.string(unix.NFTA_SET_ELEM_LIST_SET, l.set)
+	}
+	binary.NativeEndian.PutUint32(e.buf, uint32(len(e.buf)))
+	binary.NativeEndian.PutUint16(e.buf[4:], unix.NFNL_SUBSYS_NFTABLES<<8|l.kind)
+	binary.NativeEndian.PutUint16(e.buf[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
+	binary.NativeEndian.PutUint32(e.buf[8:], c.seq)
+	return c.write(e.buf)
 }

@@ -18,9 +18,9 @@ func (r *ruleset) elements() (map[element]bool, error) {
 	all := map[element]bool{}
 	for _, s := range sets() {
 		for _, v6 := range families() {
-			found, err := r.conn.GetSetElements(s.definition(v6))
+			found, err := nft.Elements(r.conn, s.definition(v6))
 			if err != nil {
-				return nil, fmt.Errorf("list elements of nftables set %s: %w", s.name(v6), err)
+				return nil, err
 			}
 			for _, f := range found {
 				e := element{set: s, v6: v6, key: string(f.Key), end: string(f.KeyEnd), value: string(f.Val)}
