@@ -2,10 +2,10 @@ package nft
 
 import (
 	"fmt"
-	"hash/maphash"
-	"slices"
 
 	"github.com/google/nftables"
+
+	"kedge/pkg/network/nft/wire"
 )
 
 // readAttempts bounds how often a set is read anew; the kernel takes milliseconds to make room in it.
@@ -18,23 +18,19 @@ func Elements(conn *nftables.Conn, set *nftables.Set) (found []nftables.SetEleme
 		if found, err = conn.GetSetElements(set); err != nil {
 			return nil, fmt.Errorf("list elements of nftables set %s: %w", set.Name, err)
 		}
-		if !repeats(found) {
+		if !repeat(found) {
 			break
 		}
 	}
 	return found, nil
 }
 
-// repeats tells whether an element occurs twice.
-func repeats(elements []nftables.SetElement) bool {
-	type identity struct {
-		key, end string
-		isEnd    bool // of an interval: the next one may begin there
-	}
-	seed, seen := maphash.MakeSeed(), make([]uint64, 0, len(elements))
+func repeat(elements []nftables.SetElement) bool {
+	r := wire.NewRepeats()
 	for _, e := range elements {
-		seen = append(seen, maphash.Comparable(seed, identity{string(e.Key), string(e.KeyEnd), e.IntervalEnd}))
+		if !e.IntervalEnd { // the next interval may begin there
+			r.Add(string(e.Key), string(e.KeyEnd))
+		}
 	}
-	slices.Sort(seen)
-	return len(slices.Compact(seen)) < len(elements)
+	return r.Any()
 }

@@ -14,17 +14,7 @@ import (
 
 // TestApply: a plan replaces what its component had, also with other types, and leaves the others' parts of the table alone.
 func TestApply(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: it makes a network namespace")
-	}
-	runtime.LockOSThread() // never unlocked: the thread ends with the test, and the namespace with it
-	if _, err := netns.New(); err != nil {
-		t.Fatal(err)
-	}
-	conn, err := nftables.New()
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := fresh(t)
 	ports := PortMap{Name: "b-ports"}
 	element := ports.Element(netip.Addr{}, 6, 80, netip.MustParseAddrPort("10.42.0.2:8080"))
 	steps := []struct {
@@ -56,6 +46,25 @@ func TestApply(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// fresh opens a socket in a namespace of its own.
+func fresh(t *testing.T) *nftables.Conn {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: it makes a network namespace")
+	}
+	runtime.LockOSThread() // never unlocked: the thread ends with the test, and the namespace with it
+	ns, err := netns.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ns.Close() })
+	conn, err := nftables.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
 }
 
 // contents lists chains with the number of their rules and sets with that of their elements.

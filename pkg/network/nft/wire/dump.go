@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/maphash"
-	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -114,12 +112,11 @@ func (c *Conn) Rules() ([]Rule, error) {
 // after a large transaction it still moves them to a larger table, and does not say so: some are handed over twice and others never.
 // So a list in which an element occurs twice is read anew.
 func (c *Conn) Elements(set string, restart func(), visit func(Element)) error {
-	var seen []uint64
-	seed := maphash.MakeSeed()
+	var repeats *Repeats
 	err := c.dump(list{
 		kind: unix.NFT_MSG_GETSETELEM, table: unix.NFTA_SET_ELEM_LIST_TABLE, set: set,
 		begin: func() {
-			seen = seen[:0]
+			repeats = NewRepeats()
 			restart()
 		},
 		visit: func(body []byte) {
@@ -127,16 +124,13 @@ func (c *Conn) Elements(set string, restart func(), visit func(Element)) error {
 				if kind == unix.NFTA_SET_ELEM_LIST_ELEMENTS {
 					attributes(v, func(_ uint16, v []byte) {
 						e := decodeElement(v)
-						seen = append(seen, maphash.Comparable(seed, [2]string{e.Key, e.End}))
+						repeats.Add(e.Key, e.End)
 						visit(e)
 					})
 				}
 			})
 		},
-		torn: func() bool {
-			slices.Sort(seen)
-			return len(slices.Compact(seen)) < len(seen)
-		},
+		torn: func() bool { return repeats.Any() },
 	})
 	if err != nil {
 		return fmt.Errorf("list elements of nftables set %s: %w", set, err)
