@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -24,10 +25,11 @@ const fieldManager = "kedge"
 
 // Config of the add-ons. All fields are required.
 type Config struct {
-	Kubeconfig string // an administrator of the cluster
-	Values     Values
-	Shared     Shared
-	Log        *slog.Logger
+	Kubeconfig        string     // an administrator of the cluster
+	KubernetesService netip.Addr // the address of the kubernetes service, which the API server makes
+	Values            Values
+	Shared            Shared
+	Log               *slog.Logger
 }
 
 // New returns a component that is ready when everything has been applied. It ends with an error when the cluster was
@@ -51,17 +53,20 @@ func New(c Config) lifecycle.Component {
 				return err
 			}
 		}
-		return c.Shared.agree(ctx, client)
+		if err := c.Shared.agree(ctx, client); err != nil {
+			return err
+		}
+		return newLeaked(client, c.Log).waitKubernetes(ctx, c.KubernetesService.String())
 	})
 }
 
-// backoff of an object that cannot be applied yet, for example because its namespace is still being made.
-func backoff() wait.Backoff {
-	return wait.Backoff{Duration: 20 * time.Millisecond, Factor: 1.5, Jitter: 0.1, Steps: 20, Cap: 5 * time.Second}
+// backoff of what cannot be done yet, for example because a namespace is still being made. It ends at one try each longest.
+func backoff(longest time.Duration) wait.Backoff {
+	return wait.Backoff{Duration: 20 * time.Millisecond, Factor: 1.5, Jitter: 0.1, Steps: 20, Cap: longest}
 }
 
 // patience is how long an object may be called invalid: the API server calls a Service so until it has loaded the ranges of
-// cluster IPs, which may be a moment after it is ready.
+// cluster IPs, which may be a moment after it is ready, and while its address is taken, see [leaked].
 const patience = 15 * time.Second
 
 // apply tries until the object is accepted or can never be.
@@ -74,14 +79,17 @@ func apply(ctx context.Context, client dynamic.Interface, o *unstructured.Unstru
 	if ns := o.GetNamespace(); ns != "" {
 		target = client.Resource(resource).Namespace(ns)
 	}
+	addresses := newLeaked(client, log)
 	begin := time.Now()
-	err := backoff().DelayFunc().Until(ctx, true, false, func(ctx context.Context) (bool, error) {
+	err := backoff(5*time.Second).DelayFunc().Until(ctx, true, false, func(ctx context.Context) (bool, error) {
 		_, err := target.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
 		switch {
 		case err == nil:
 			return true, nil
 		case apierrors.IsBadRequest(err), apierrors.IsInvalid(err) && time.Since(begin) > patience:
 			return false, err
+		case apierrors.IsInvalid(err):
+			addresses.freeOf(ctx, o)
 		}
 		log.Debug("object cannot be applied yet", "kind", o.GetKind(), "name", o.GetName(), "error", err)
 		return false, nil

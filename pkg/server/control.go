@@ -162,8 +162,9 @@ func (s *server) addons() lifecycle.Component {
 			dns = nil
 		}
 		return addons.New(addons.Config{
-			Kubeconfig: c.WriteKubeconfig,
-			Values:     addons.Values{ClusterDNS: dns},
+			Kubeconfig:        c.WriteKubeconfig,
+			KubernetesService: c.FirstServiceIPs()[0],
+			Values:            addons.Values{ClusterDNS: dns},
 			Shared: addons.Shared{
 				"cluster-cidr": commas(c.ClusterCIDRs), "service-cidr": commas(c.ServiceCIDRs), "cluster-dns": commas(c.ClusterDNS),
 				"cluster-domain": c.ClusterDomain, "overlay-backend": c.OverlayBackend,
