@@ -134,7 +134,7 @@ func (l *leaked) waitKubernetes(ctx context.Context, address string) error {
 			return false, nil
 		}
 		l.log.Warn("the API server has not made the kubernetes service: new pods will not find the API server",
-			"address", address, "waited", serviceLimit, "try", "kubectl get ipaddress "+address, "error", err)
+			"address", address, "waited", serviceLimit, "try", "kubectl get ipaddress "+address)
 		return true, nil
 	})
 }
