@@ -20,12 +20,19 @@ const databaseTimeout = time.Second
 
 // check finds what etcd would not report as an error, before it writes anything.
 func check(cfg *embed.Config) error {
-	logs := cfg.WalDir
-	if logs == "" {
-		logs = filepath.Join(cfg.Dir, "member", "wal")
-	}
-	return errors.Join(checkLogs(logs), checkDatabase(cfg.Dir))
+	return errors.Join(checkLogs(logDir(cfg)), checkDatabase(cfg.Dir))
 }
+
+// logDir is where the write-ahead log is.
+func logDir(cfg *embed.Config) string {
+	if cfg.WalDir != "" {
+		return cfg.WalDir
+	}
+	return filepath.Join(cfg.Dir, "member", "wal")
+}
+
+// databaseFile is where keys and values are.
+func databaseFile(dir string) string { return filepath.Join(dir, "member", "snap", "db") }
 
 // checkLogs looks at the beginning of each file of the write-ahead log. It is written and synced before the file gets its
 // name, so that no power cut explains damage there; etcd would take it for a torn end and cut the file off.
@@ -62,7 +69,7 @@ func checkLog(file string) error {
 // checkDatabase looks whether the key-value file can be opened. etcd opens it in a goroutine of its own, and panics there
 // when it cannot: nobody could make an error of that. Nothing is written; a file that does not exist yet is well.
 func checkDatabase(dir string) error {
-	file := filepath.Join(dir, "member", "snap", "db")
+	file := databaseFile(dir)
 	info, err := os.Stat(file)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 { // etcd makes it, and finishes one that it just made
 		return nil

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/storage/wal"
@@ -18,10 +17,7 @@ import (
 // acknowledged it to a client; a new cluster of this member alone would cut off what it does not know to be committed, and
 // with it writes that were acknowledged. Entries that were not are kept as well, which does no harm.
 func commitAll(cfg *embed.Config, log *slog.Logger) (err error) {
-	dir := cfg.WalDir
-	if dir == "" {
-		dir = filepath.Join(cfg.Dir, "member", "wal")
-	}
+	dir := logDir(cfg)
 	zap := logging.Zap(log, "etcd")
 	snapshots, err := wal.ValidSnapshotEntries(zap, dir)
 	if err != nil {

@@ -136,6 +136,9 @@ func (d *Datastore) run(ctx context.Context, ready func()) error {
 // configure adds this server to the cluster when it is not a member yet.
 func (d *Datastore) configure(ctx context.Context) (etcd.Config, error) {
 	c, join := d.options.Etcd, d.options.Join
+	if err := c.RemoveUnborn(); err != nil {
+		return c, err
+	}
 	if join == nil {
 		return c, nil
 	}

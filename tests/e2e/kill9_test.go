@@ -18,6 +18,7 @@ import (
 const (
 	firstStartKills = 6               // during the first start, each on an empty disk
 	laterKills      = 14              // with pods running
+	births          = 3               // killed as soon as the datastore has a log
 	killWindow      = 4 * time.Second // twice the time that a start takes
 )
 
@@ -113,6 +114,33 @@ func (n *node) crashAfter(t *testing.T, after time.Duration) {
 	case <-time.After(after):
 	}
 	n.crash(t)
+}
+
+// TestKilledAtBirth kills the server at its first start as soon as the datastore's log is there: few of the moments of TestKill9
+// fall between that and the log's first entry.
+func TestKilledAtBirth(t *testing.T) {
+	n := newNode(t)
+	log := n.Path(dataDir + "/server/db/etcd/member/wal")
+	for range births {
+		n.start(t)
+		tick := time.NewTicker(100 * time.Microsecond)
+		for begin := time.Now(); ; <-tick.C {
+			if _, err := os.Stat(log); err == nil {
+				break
+			}
+			if err := n.alive(); err != nil || time.Since(begin) > startLimit {
+				t.Fatalf("there is no log after %s: %v", time.Since(begin), err)
+			}
+		}
+		tick.Stop()
+		n.crash(t)
+		n.start(t)
+		n.waitReady(t)
+		n.wipe(t)
+	}
+	if !strings.Contains(n.log(t), "it begins anew") {
+		t.Errorf("in %d starts the kill never came before the log's first entry", births)
+	}
 }
 
 // wipe gives the host an empty disk, by way of a power cut.
