@@ -12,7 +12,7 @@ import (
 
 const (
 	answerLimit  = 5 * time.Second        // for what must be answered: generous, for machines that are busy
-	refusalLimit = 900 * time.Millisecond // for what must be refused at once: before the kernel sends a SYN again
+	refusalLimit = 2 * time.Second        // for what must be refused at once: Linux sends SCTP's INIT again after 3 s (net.sctp.rto_initial); TCP's SYNs are counted
 	dropLimit    = 300 * time.Millisecond // for what must be dropped: an answer would be there
 	manyTries    = 60                     // with up to four endpoints, one of them is not met once in 10^7 runs
 	firstPort    = 10000                  // from which the kernel takes none

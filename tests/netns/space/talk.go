@@ -134,6 +134,9 @@ func dial(network string, from netip.AddrPort, target string, limit time.Duratio
 	case from.IsValid():
 		d.LocalAddr = net.TCPAddrFromAddrPort(from)
 	}
+	if network == "tcp" {
+		return dialTCP(d, target)
+	}
 	return d.Dial(network, target)
 }
 
@@ -142,7 +145,8 @@ func sharePort(_, _ string, conn syscall.RawConn) (err error) {
 	return errors.Join(failed, os.NewSyscallError("setsockopt SO_REUSEADDR", err))
 }
 
-// Ask connects, asks once and returns the answer, or Refused, Dropped, Unreachable, or another error's text.
+// Ask connects, asks once and returns the answer, or Refused, Dropped, Unreachable, or another error's text, also when a TCP connection was
+// refused but not at its first SYN.
 func (s *Space) Ask(network string, from netip.AddrPort, target string, limit time.Duration) string {
 	conn, err := s.Dial(network, from, target, limit)
 	if err != nil {
