@@ -69,6 +69,16 @@ func checkLog(file string) error {
 // checkDatabase looks whether the key-value file can be opened. etcd opens it in a goroutine of its own, and panics there
 // when it cannot: nobody could make an error of that. Nothing is written; a file that does not exist yet is well.
 func checkDatabase(dir string) error {
+	return viewDatabase(dir, func(tx *bbolt.Tx, size int64) error {
+		if want := tx.Size(); size < want {
+			return fmt.Errorf("open database %s: it has %d of %d bytes", databaseFile(dir), size, want)
+		}
+		return nil
+	})
+}
+
+// viewDatabase shows what the key-value file has and how long it is, unless it has nothing yet.
+func viewDatabase(dir string, look func(tx *bbolt.Tx, size int64) error) error {
 	file := databaseFile(dir)
 	info, err := os.Stat(file)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 { // etcd makes it, and finishes one that it just made
@@ -82,11 +92,5 @@ func checkDatabase(dir string) error {
 		return fmt.Errorf("open database %s: %w", file, err)
 	}
 	defer func() { _ = db.Close() }() // read only
-	err = db.View(func(tx *bbolt.Tx) error {
-		if want := tx.Size(); info.Size() < want {
-			return fmt.Errorf("open database %s: it has %d of %d bytes", file, info.Size(), want)
-		}
-		return nil
-	})
-	return err
+	return db.View(func(tx *bbolt.Tx) error { return look(tx, info.Size()) })
 }

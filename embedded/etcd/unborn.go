@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -166,16 +165,7 @@ func appliedIndex(dir string) (index uint64, err error) {
 			err = fmt.Errorf("%v", r)
 		}
 	}()
-	file := databaseFile(dir)
-	if info, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
-		return 0, nil
-	}
-	db, err := bbolt.Open(file, 0o600, &bbolt.Options{ReadOnly: true, Timeout: databaseTimeout})
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = db.Close() }() // read only
-	err = db.View(func(tx *bbolt.Tx) error {
+	err = viewDatabase(dir, func(tx *bbolt.Tx, _ int64) error {
 		if meta := tx.Bucket(schema.Meta.Name()); meta != nil {
 			if value := meta.Get(schema.MetaConsistentIndexKeyName); len(value) == 8 {
 				index = binary.BigEndian.Uint64(value)

@@ -19,7 +19,7 @@ import (
 
 const self = 7 // a member's identity
 
-// birth writes a log as etcd does, and a database that has applied so many entries.
+// birth is a log as etcd writes it, and a database that has applied so many entries.
 type birth struct {
 	name     string
 	state    raftpb.HardState
@@ -59,7 +59,7 @@ func births(t *testing.T) []birth {
 		{name: "data behind damage", stays: true, damage: func(b []byte) []byte {
 			return append(append(b, make([]byte, 2*birthBytes)...), "an entry"...)
 		}},
-		{name: "damage at the beginning", entries: more, stays: true, damage: func(b []byte) []byte {
+		{name: "damage at the beginning", entries: mine, stays: true, damage: func(b []byte) []byte {
 			b[20] ^= 1
 			return b
 		}},

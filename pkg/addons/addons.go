@@ -32,7 +32,7 @@ type Config struct {
 	Log               *slog.Logger
 }
 
-// New returns a component that is ready when everything has been applied. It ends with an error when the cluster was
+// New returns a component that is ready when everything has been applied and the kubernetes service exists. It ends with an error when the cluster was
 // made with other values than this server was started with.
 func New(c Config) lifecycle.Component {
 	return lifecycle.Step("add-ons", func(ctx context.Context) error {

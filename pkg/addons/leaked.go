@@ -38,14 +38,11 @@ func newLeaked(client dynamic.Interface, log *slog.Logger) *leaked {
 	return &leaked{client: client, log: log, seen: map[types.UID]time.Time{}}
 }
 
-func (l *leaked) services(namespace string) dynamic.ResourceInterface {
-	return l.client.Resource(corev1.SchemeGroupVersion.WithResource("services")).Namespace(namespace)
-}
-
 // free frees those of a service's addresses that have been without it for [leakPatience]. It is to be called until the
 // service exists, which it reports.
 func (l *leaked) free(ctx context.Context, service types.NamespacedName, addresses []string) (exists bool, err error) {
-	switch _, err := l.services(service.Namespace).Get(ctx, service.Name, metav1.GetOptions{}); {
+	services := l.client.Resource(corev1.SchemeGroupVersion.WithResource("services")).Namespace(service.Namespace)
+	switch _, err := services.Get(ctx, service.Name, metav1.GetOptions{}); {
 	case err == nil:
 		return true, nil
 	case !apierrors.IsNotFound(err):
@@ -112,9 +109,9 @@ func allocatedTo(object *unstructured.Unstructured, service types.NamespacedName
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &address); err != nil {
 		return false, fmt.Errorf("decode address %s: %w", object.GetName(), err)
 	}
+	want := networkingv1.ParentReference{Resource: "services", Namespace: service.Namespace, Name: service.Name}
 	parent := address.Spec.ParentRef
-	return address.Labels[networkingv1.LabelManagedBy] == allocator && parent != nil && parent.Group == "" && parent.Resource == "services" &&
-		parent.Namespace == service.Namespace && parent.Name == service.Name, nil
+	return address.Labels[networkingv1.LabelManagedBy] == allocator && parent != nil && *parent == want, nil
 }
 
 // waitKubernetes waits until the API server has made the kubernetes service: pods find the API server by it. When that

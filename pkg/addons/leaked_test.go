@@ -58,7 +58,7 @@ func deleted(client *fake.FakeDynamicClient) []string {
 func TestFree(t *testing.T) {
 	foreign := allocated("10.43.0.10", "1", dns())
 	foreign.SetLabels(nil)
-	later := types.NamespacedName{Namespace: "kube-system", Name: "other"}
+	other := types.NamespacedName{Namespace: "kube-system", Name: "other"}
 	gateway := allocated("10.43.0.10", "1", dns())
 	gateway.Object["spec"] = map[string]any{"parentRef": map[string]any{"group": "gateway.networking.k8s.io", "resource": "gateways", "namespace": "kube-system", "name": "kube-dns"}}
 	for _, c := range []struct {
@@ -69,7 +69,7 @@ func TestFree(t *testing.T) {
 	}{
 		{"service and address", []runtime.Object{named(dns()), allocated("10.43.0.10", "1", dns())}, true, nil},
 		{"nothing", nil, false, nil},
-		{"address of another service", []runtime.Object{allocated("10.43.0.10", "1", later)}, false, nil},
+		{"address of another service", []runtime.Object{allocated("10.43.0.10", "1", other)}, false, nil},
 		{"address of a user's", []runtime.Object{foreign}, false, nil},
 		{"address of another kind", []runtime.Object{gateway}, false, nil},
 		{"leaked", []runtime.Object{allocated("10.43.0.10", "1", dns())}, false, []string{"ipaddresses 10.43.0.10 1"}},

@@ -127,10 +127,8 @@ func TestKilledAtBirth(t *testing.T) {
 		n.waitReady(t)
 		n.wipe(t)
 	}
-	hits := strings.Count(n.log(t), "it begins anew")
-	t.Logf("%d of %d kills came before the log's first entry", hits, births)
-	if hits == 0 {
-		t.Error("none of the kills came before the log's first entry")
+	if hits := strings.Count(n.log(t), "it begins anew"); hits == 0 {
+		t.Errorf("none of %d kills came before the log's first entry", births)
 	}
 }
 
@@ -145,6 +143,9 @@ func TestJoiningKilledAtBirth(t *testing.T) {
 	second.crashAtBirth(t)
 	second.start(t, join...)
 	second.waitReady(t)
+	if !strings.Contains(second.log(t), "it begins anew") {
+		t.Error("the kill did not come before the log's first entry")
+	}
 	c.settled(t, first, first.Name, second.Name)
 	second.kubectl(t, "create", "configmap", "written")
 	first.kubectl(t, "get", "configmap", "written")
