@@ -54,7 +54,8 @@ func (s *server) resetCluster(ctx context.Context) error {
 		}
 	}
 	s.log.Info("this server is now the only one of its cluster, with the data that it had: start it with kedge server. "+
-		"On each former server that comes back run kedge reset, and let it join with --server and a new token of kedge token create --role server",
+		"Delete the nodes of servers that are gone for ever with kedge kubectl delete node: they count as ready until the cluster has missed them for about a minute, "+
+		"and pods placed there would not start. On each former server that comes back run kedge reset, and let it join with --server and a new token of kedge token create --role server",
 		"node", s.cfg.NodeName, "copy", kept)
 	return nil
 }

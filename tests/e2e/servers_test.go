@@ -357,6 +357,8 @@ func testQuorumLost(t *testing.T, c *trio) {
 	first.waitReady(t)
 	c.settled(t, first, "host1")
 	c.check.verify(t, first)
+	// Until the cluster has missed it, the dead server's node is as good as any to the scheduler: the next test's pod would wait there.
+	first.kubectl(t, "delete", "node", "host2")
 }
 
 // testLeaseLost: controllers that lose their lease stop, and are started again in the same process.
