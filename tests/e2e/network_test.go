@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"kedge/tests/host"
 )
 
 // mirror serves, on a listener of the test, the address that it sees its client under; over UDP as well.
@@ -103,6 +106,12 @@ func goesWithPod(t *testing.T, n *node, ns string) {
 	state := func() string {
 		return n.Must(t, "sh", "-c", "ls /sys/class/net; cut -f1-3 /proc/net/route; ls -A /run/netns 2>/dev/null; true")
 	}
+	host.Eventually(t, podLimit, "pods of earlier tests are gone", func() error {
+		if got := n.kubectl(t, "get", "pods", "-A", "-o", "name"); got != "pod/a\npod/b" {
+			return errors.New(got)
+		}
+		return nil
+	})
 	before := state()
 	n.serving(t, ns, "guest")
 	if state() == before {
